@@ -7,46 +7,46 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that has happened in one workspace. `name` is stable: it stands in stored rows and queued jobs."""
+    """Something that has happened in one workspace. `topic` is stable: it stands in stored rows and queued jobs."""
 
-    name: ClassVar[str]
+    topic: ClassVar[str]
     registry: ClassVar[dict[str, "type[Event]"]] = {}
 
-    def __init_subclass__(cls, name: str = "", **options: object) -> None:
+    def __init_subclass__(cls, topic: str = "", **options: object) -> None:
         super().__init_subclass__(**options)
-        if name:
-            cls.name = name
-            Event.registry[name] = cls
+        if topic:
+            cls.topic = topic
+            Event.registry[topic] = cls
 
 
-class FeedbackGathered(Event, frozen=True, kw_only=True, name="feedback.gathered"):
+class FeedbackGathered(Event, frozen=True, kw_only=True, topic="feedback.gathered"):
     """Feedback was stored."""
 
     feedback_id: UUID
     inference_id: UUID | None = None
 
 
-class RunRequested(Event, frozen=True, kw_only=True, name="run.requested"):
+class RunRequested(Event, frozen=True, kw_only=True, topic="run.requested"):
     """A training run was queued, by policy or by a person."""
 
     run_id: UUID
 
 
-class CandidateTrained(Event, frozen=True, kw_only=True, name="candidate.trained"):
+class CandidateTrained(Event, frozen=True, kw_only=True, topic="candidate.trained"):
     """A run succeeded and its artefact is stored."""
 
     run_id: UUID
     endpoint_id: UUID | None = None
 
 
-class VersionRegistered(Event, frozen=True, kw_only=True, name="version.registered"):
+class VersionRegistered(Event, frozen=True, kw_only=True, topic="version.registered"):
     """A candidate has its place in the registry and can be called by name."""
 
     version_id: UUID
     endpoint_id: UUID | None = None
 
 
-class ScorecardReady(Event, frozen=True, kw_only=True, name="scorecard.ready"):
+class ScorecardReady(Event, frozen=True, kw_only=True, topic="scorecard.ready"):
     """An evaluation compared a candidate with the incumbent."""
 
     evaluation_id: UUID
@@ -54,7 +54,7 @@ class ScorecardReady(Event, frozen=True, kw_only=True, name="scorecard.ready"):
     endpoint_id: UUID
 
 
-class RolloutAdvanced(Event, frozen=True, kw_only=True, name="rollout.advanced"):
+class RolloutAdvanced(Event, frozen=True, kw_only=True, topic="rollout.advanced"):
     """A rollout began, took a step, was finished or was rolled back; the live plan moved with it."""
 
     rollout_id: UUID
@@ -63,7 +63,7 @@ class RolloutAdvanced(Event, frozen=True, kw_only=True, name="rollout.advanced")
     share: int
 
 
-class PlanMoved(Event, frozen=True, kw_only=True, name="plan.moved"):
+class PlanMoved(Event, frozen=True, kw_only=True, topic="plan.moved"):
     """An endpoint's live plan was replaced."""
 
     endpoint_id: UUID

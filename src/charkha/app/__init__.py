@@ -1,0 +1,1 @@
+"""Where everything is put together: settings, wiring, HTTP, worker, supervisor, command line."""

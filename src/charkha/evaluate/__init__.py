@@ -1,0 +1,1 @@
+"""Is the candidate better? Suites, evaluators, paired statistics, scorecards."""

@@ -1,0 +1,1 @@
+"""Evaluator programs, each in its own process where it needs a model in memory."""

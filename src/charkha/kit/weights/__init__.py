@@ -1,0 +1,1 @@
+"""Model and adapter files: GGUF, Hugging Face directories, PEFT adapters, and the conversions between them."""

@@ -1,0 +1,1 @@
+"""From what happened to a candidate: feedback, training policies, runs and recipes."""

@@ -1,0 +1,1 @@
+"""Recipes: each a readable program in its own process."""

@@ -1,0 +1,1 @@
+"""The better one takes over: registry, rollouts, rollback."""

@@ -1,0 +1,1 @@
+"""Models answer requests: dialects, engines, endpoints, routes, the gateway."""

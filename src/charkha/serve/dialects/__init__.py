@@ -1,0 +1,1 @@
+"""Wire formats of clients, one per file."""
