@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from charkha.core.errors import Misconfigured, Unavailable
 from charkha.kit import process
+from charkha.kit.lockfile import LockFile
 from charkha.kit.postgres import binaries
 from charkha.kit.postgres.binaries import Binaries, User
 
@@ -79,8 +80,8 @@ def locate(home: Path) -> Paths:
     )
 
 
-def create(paths: Paths, *, sync: bool = True) -> None:
-    """Make the cluster unless it is there. The caller holds the lock."""
+def create(paths: Paths, lock: LockFile, *, sync: bool = True) -> None:
+    """Make the cluster unless it is there. `lock` is held, and lent to initdb, whose children can outlive us both."""
     if (paths.data / "PG_VERSION").exists():
         _check_version(paths)
         read_passwords(paths)
@@ -91,7 +92,7 @@ def create(paths: Paths, *, sync: bool = True) -> None:
             remedy="Move it away, or choose another directory with CHARKHA_HOME.",
         )
     passwords = read_passwords(paths) if paths.secrets.exists() else _write_passwords(paths)
-    _initialise(paths, passwords.superuser, sync=sync)
+    _initialise(paths, lock, passwords.superuser, sync=sync)
 
 
 def read_passwords(paths: Paths) -> Passwords:
@@ -200,7 +201,7 @@ def _write_passwords(paths: Paths) -> Passwords:
     return passwords
 
 
-def _initialise(paths: Paths, password: str, *, sync: bool) -> None:
+def _initialise(paths: Paths, lock: LockFile, password: str, *, sync: bool) -> None:
     if paths.owner is not None:
         binaries.make_shared_directory(paths.data.parent)
     for abandoned in paths.data.parent.glob(f".{paths.data.name}-*"):
@@ -212,13 +213,13 @@ def _initialise(paths: Paths, password: str, *, sync: bool) -> None:
         (scratch / "password").write_text(password)
         for path in (scratch, new, scratch / "password"):
             os.chown(path, *(paths.owner or (-1, -1)))
-        _run_initdb(paths, new, scratch / "password", sync=sync)
+        _run_initdb(paths, lock, new, scratch / "password", sync=sync)
         new.rename(paths.data)
     finally:
         shutil.rmtree(scratch)
 
 
-def _run_initdb(paths: Paths, data: Path, password_file: Path, *, sync: bool) -> None:
+def _run_initdb(paths: Paths, lock: LockFile, data: Path, password_file: Path, *, sync: bool) -> None:
     """The locale is the server's own C.UTF-8, so that no update of the system can change the order of an index."""
     child = process.spawn(
         [
@@ -232,6 +233,7 @@ def _run_initdb(paths: Paths, data: Path, password_file: Path, *, sync: bool) ->
         stdout=subprocess.PIPE,
         cwd=data,
         user=paths.owner,
+        pass_fds=[lock.descriptor],
     )
     said, _ = child.communicate()
     if child.returncode != 0:

@@ -82,8 +82,8 @@ class Running:
 def ensure(home: Path, *, fast: bool = False) -> Paths:
     """Make what the server needs in `home` (programs, passwords, an empty cluster) without starting it."""
     paths = cluster.locate(home)
-    with _locked(paths):
-        cluster.create(paths, sync=not fast)
+    with _locked(paths) as lock:
+        cluster.create(paths, lock, sync=not fast)
     return paths
 
 
@@ -96,7 +96,7 @@ def start(home: Path, *, fast: bool = False, settings: Mapping[str, str] | None 
     paths = cluster.locate(home)
     lock = _locked(paths)
     try:
-        cluster.create(paths, sync=not fast)
+        cluster.create(paths, lock, sync=not fast)
         _forget_last_run(paths)
         child = _launch(paths, lock, _SETTINGS | (_FAST if fast else {}) | dict(settings or {}))
     except BaseException:
