@@ -1,0 +1,67 @@
+"""What the gateway writes to its spool about one request: an *open* record before the first byte, a *close* at the end.
+
+Serving writes them, observing reads them; neither knows the other. Times are milliseconds since the epoch.
+"""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+Operation = Literal["chat", "completion", "embedding"]
+BODY_VERSION = 1  # bodies are plain JSON; a later version names how they are encrypted
+
+
+class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True):
+    """A request was admitted and sent to an engine. `request` is its JSON body, None where content is not kept."""
+
+    id: UUID
+    workspace_id: UUID
+    at_ms: int
+    operation: Operation
+    model: str
+    purpose: str
+    actor: str
+    endpoint_id: UUID | None
+    plan_id: UUID | None
+    variant_id: UUID | None
+    version_id: UUID | None
+    engine: str
+    adapters: list[tuple[str, float]]
+    stream: bool
+    episode_id: str | None
+    subject_id: str | None
+    trace_id: str | None
+    request: bytes | None
+
+
+class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
+    """The same request ended. `status` is the HTTP status; `answer` is the text that was answered, None if not kept."""
+
+    id: UUID
+    workspace_id: UUID
+    at_ms: int
+    status: int
+    error_code: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    first_token_ms: float | None
+    duration_ms: float
+    answer: str | None
+    degraded: str | None = None
+
+
+Record = Opened | Closed
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """A record as the spool keeps it (MessagePack)."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """The record that `encode` made. Raises msgspec.DecodeError."""
+    return _decoder.decode(data)

@@ -1,0 +1,83 @@
+"""Routes of workspaces, keys and the audit trail."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from charkha.govern import audit
+from charkha.govern.access import Access, Caller
+from charkha.govern.directory import Directory
+from charkha.govern.keys import Key, KeyService, NewKey
+from charkha.kit.db import Database
+from charkha.kit.paging import Page
+from charkha.kit.snapshot import wait_until_served
+
+
+class KeyIn(BaseModel):
+    """What a new key shall be."""
+
+    name: str = Field("key", max_length=200, description="What the key is for.")
+    role: str = Field("developer", description="owner, admin, developer or viewer.")
+    scopes: list[str] | None = Field(None, description="Narrows the role, e.g. ['feedback.*'].")
+    days: float | None = Field(None, description="Days until it expires; without end if absent.")
+
+
+class WorkspaceIn(BaseModel):
+    """A workspace to make, or to find."""
+
+    name: str = Field(description="1 to 64 letters, digits, '-' and '_'.")
+
+
+def router(keys: KeyService, directory: Directory, access: Access, database: Database) -> APIRouter:
+    """The routes, bound to their services."""
+    api = APIRouter(tags=["govern"])
+
+    @api.post("/keys", status_code=201)
+    async def create_key(body: KeyIn, caller: Caller = access.require("key.manage")) -> NewKey:
+        """Make an API key. Its secret is in this answer and nowhere else."""
+        async with caller.transaction() as tx:
+            return await keys.create(tx, by=caller.principal.permissions, **body.model_dump())
+
+    @api.get("/keys")
+    async def list_keys(
+        after: UUID | None = None, limit: int = 50, caller: Caller = access.require("key.read")
+    ) -> Page[Key]:
+        """The workspace's keys."""
+        async with caller.transaction() as tx:
+            return await keys.listed(tx, after=after, limit=limit)
+
+    @api.delete("/keys/{key_id}")
+    async def revoke_key(key_id: UUID, caller: Caller = access.require("key.manage")) -> dict[str, Any]:
+        """Revoke a key and wait until every gateway process refuses it."""
+        async with caller.transaction() as tx:
+            version = await keys.revoke(tx, key_id)
+        return {"revoked": key_id, "gateways": await wait_until_served(database, version)}
+
+    @api.get("/audit")
+    async def list_audit(
+        action: str | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("audit.read"),
+    ) -> Page[audit.AuditRow]:
+        """Who did what, newest first."""
+        async with caller.transaction() as tx:
+            return await audit.listed(tx, action=action, after=after, limit=limit)
+
+    @api.get("/workspaces")
+    async def list_workspaces(caller: Caller = access.require("workspace.read")) -> list[dict[str, Any]]:
+        """The workspaces of the organisation."""
+        return await directory.workspaces(caller.principal.organisation_id)
+
+    @api.post("/workspaces", status_code=201)
+    async def create_workspace(
+        body: WorkspaceIn, caller: Caller = access.require("workspace.manage")
+    ) -> dict[str, Any]:
+        """Make a workspace, or return the one of that name."""
+        principal = caller.principal
+        found = await directory.create_workspace(principal.organisation_id, body.name, principal.actor)
+        return {"id": found, "name": body.name}
+
+    return api

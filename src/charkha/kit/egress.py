@@ -1,0 +1,84 @@
+"""The one way out: every outgoing HTTP call of ours goes through this session.
+
+A host is resolved once and the connection is made to the checked address, redirects are not followed, and private,
+link-local and loopback addresses are refused unless the operator allows them by host name.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Refused(ConnectionError):
+    """The destination is not one that this installation may reach."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is reachable by anybody: not private, loopback, link-local, multicast or reserved."""
+    parsed: Address = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_global and not parsed.is_multicast
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a host once and hands on only the addresses that may be reached."""
+
+    def __init__(self, allowed_hosts: Iterable[str]) -> None:
+        self._allowed = {host.lower() for host in allowed_hosts}
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of `host`. Raises Refused where one of them is private and the host is not allowed."""
+        found = await self._inner.resolve(host, port, family)
+        if host.lower() not in self._allowed and not all(is_public(each["host"]) for each in found):
+            raise Refused(f"{host} is on a private network; add it to egress_allowed_hosts to reach it")
+        return found
+
+    async def close(self) -> None:
+        """Nothing to release."""
+        await self._inner.close()
+
+
+class _GuardedConnector(aiohttp.TCPConnector):
+    """Applies the same rule to hosts that are written as addresses, which aiohttp does not resolve."""
+
+    def __init__(self, allowed_hosts: Iterable[str], **options: Any) -> None:
+        self._allowed_hosts = {host.lower() for host in allowed_hosts}
+        super().__init__(resolver=GuardedResolver(allowed_hosts), use_dns_cache=False, **options)
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Any:
+        host = (req.url.host or "").lower()
+        if _is_address(host) and host not in self._allowed_hosts and not is_public(host):
+            raise Refused(f"{host} is a private address; add it to egress_allowed_hosts to reach it")
+        return await super().connect(req, traces, timeout)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def session(
+    *, allowed_hosts: Iterable[str] = (), connections: int = 512, seconds: float = 120.0
+) -> aiohttp.ClientSession:
+    """A session that follows the rules above. Callers pass `allow_redirects=False`; `request` does it for them."""
+    return aiohttp.ClientSession(
+        connector=_GuardedConnector(allowed_hosts, limit=connections, keepalive_timeout=30),
+        timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=5),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )

@@ -1,0 +1,159 @@
+"""The immutable picture of keys and routes that the hot path reads instead of the database.
+
+Every change that it shows bumps one version row in its own transaction, which orders them, and notifies. A process
+reloads on the notification and, should one be lost, on a check each second. It reports the version that it serves,
+so that "rolled back everywhere" can be proven.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from charkha.core.errors import CharkhaError, Unavailable
+from charkha.kit.db import Database, Tx, system_table
+from charkha.kit.system import system
+
+CHANNEL = "charkha_snapshot"
+_SEEN_WITHIN = "5 seconds"
+
+snapshot_version = system_table(
+    "snapshot_version",
+    sa.Column("only", sa.Boolean, sa.CheckConstraint("only", name="one_row"), primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+gateways = system_table(
+    "gateways",
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+Loader = Callable[[AsyncConnection], Awaitable[Any]]
+log = structlog.get_logger()
+
+
+async def bump(tx: Tx) -> int:
+    """Say, within the transaction of the change, that the picture has changed; returns the new version."""
+    return int(await tx.scalar(sa.select(sa.func.charkha_bump_snapshot())))
+
+
+class Snapshots:
+    """Holds the current picture: one value per registered loader, all read in one transaction."""
+
+    def __init__(self, database: Database, *, max_age: float = 3600.0) -> None:
+        self.id = uuid4()
+        self.version = -1
+        self._database, self._max_age = database, max_age
+        self._loaders: dict[str, Loader] = {}
+        self._values: dict[str, Any] = {}
+        self._checked = 0.0
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def register(self, name: str, loader: Loader) -> None:
+        """Add a part of the picture: `loader` reads it on a connection that crosses workspaces."""
+        self._loaders[name] = loader
+
+    def get(self, name: str) -> Any:
+        """A part of the picture. Raises Unavailable when the database has been gone for longer than the bound."""
+        if time.monotonic() - self._checked > self._max_age:
+            raise Unavailable("Keys and routes could not be refreshed for too long.", remedy="Start PostgreSQL again.")
+        return self._values[name]
+
+    async def start(self) -> None:
+        """Load the picture once, then keep it fresh in the background."""
+        await self.refresh()
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._listen())]
+
+    async def stop(self) -> None:
+        """Stop refreshing and sign off."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(CharkhaError):
+            async with system(self._database) as conn:
+                await conn.execute(gateways.delete().where(gateways.c.id == self.id))
+
+    async def refresh(self) -> None:
+        """Read the version; if it has moved, read everything; report what this process serves."""
+        async with system(self._database) as conn:
+            await conn.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            version = int((await conn.execute(sa.select(snapshot_version.c.version))).scalar_one())
+            if version != self.version:
+                self._values = {name: await load(conn) for name, load in self._loaders.items()}
+        self._checked = time.monotonic()
+        self.version = version
+        async with system(self._database) as conn:
+            await conn.execute(_report(self.id, version))
+
+    async def _follow(self) -> None:
+        """Refresh when told, and at least once a second."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 1.0)
+            self._changed.clear()
+            try:
+                await self.refresh()
+            except CharkhaError as error:
+                log.warning("snapshot.stale", reason=str(error), version=self.version)
+
+    async def _listen(self) -> None:
+        """Wake the follower on each notification; reconnect for ever."""
+        while True:
+            try:
+                options = "-c role=charkha_system"
+                async with await psycopg.AsyncConnection.connect(
+                    self._database.url, autocommit=True, options=options
+                ) as conn:
+                    await conn.execute(f"LISTEN {CHANNEL}")
+                    async for _ in conn.notifies():
+                        self._changed.set()
+            except psycopg.Error as error:
+                log.warning("snapshot.listen_lost", reason=str(error))
+            await asyncio.sleep(0.5)
+
+
+def _report(instance: UUID, version: int) -> sa.Executable:
+    from sqlalchemy.dialects.postgresql import insert
+
+    values = {"host": socket.gethostname(), "pid": os.getpid(), "version": version, "seen_at": sa.func.now()}
+    return (
+        insert(gateways)
+        .values(id=instance, **values)
+        .on_conflict_do_update(index_elements=[gateways.c.id], set_={"version": version, "seen_at": sa.func.now()})
+    )
+
+
+async def serving(database: Database) -> list[dict[str, Any]]:
+    """The processes seen within the last five seconds and the version that each serves."""
+    query = sa.select(gateways).where(gateways.c.seen_at > sa.func.now() - sa.text(f"interval '{_SEEN_WITHIN}'"))
+    async with system(database) as conn:
+        return [dict(row._mapping) for row in await conn.execute(query.order_by(gateways.c.id))]
+
+
+async def wait_until_served(database: Database, version: int, *, timeout: float = 5.0) -> list[dict[str, Any]]:
+    """Wait until every live gateway serves `version` or a later one; returns what each reports."""
+    deadline = time.monotonic() + timeout
+    while True:
+        seen = await serving(database)
+        if all(gateway["version"] >= version for gateway in seen):
+            return seen
+        if time.monotonic() > deadline:
+            behind = [gateway["pid"] for gateway in seen if gateway["version"] < version]
+            raise Unavailable(
+                f"The change is stored, but gateway processes {behind} do not serve it yet.",
+                remedy="See `charkha status`; a stuck process can be restarted.",
+            )
+        await asyncio.sleep(0.02)

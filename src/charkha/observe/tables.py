@@ -1,0 +1,64 @@
+"""The inference log: one row a request, bodies apart, both partitioned by month of their UUIDv7 id.
+
+The application role reads the log through its policies and never writes it; the ingest role only inserts.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from charkha.kit.db import system_table, workspace_table
+
+inferences = workspace_table(
+    "inferences",
+    sa.Column("id", sa.Uuid, nullable=False),
+    sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("endpoint_id", sa.Uuid),
+    sa.Column("plan_id", sa.Uuid),
+    sa.Column("variant_id", sa.Uuid),
+    sa.Column("version_id", sa.Uuid),
+    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("adapters", JSONB, nullable=False),
+    sa.Column("stream", sa.Boolean, nullable=False),
+    sa.Column("episode_id", sa.Text),
+    sa.Column("subject_id", sa.Text),
+    sa.Column("trace_id", sa.Text),
+    sa.Column("status", sa.SmallInteger, nullable=False),
+    sa.Column("error_code", sa.Text),
+    sa.Column("finish_reason", sa.Text),
+    sa.Column("prompt_tokens", sa.Integer),
+    sa.Column("completion_tokens", sa.Integer),
+    sa.Column("first_token_ms", sa.Double),
+    sa.Column("duration_ms", sa.Double),
+    sa.Column("degraded", sa.Text),
+    sa.PrimaryKeyConstraint("workspace_id", "id"),
+    # Lists of one endpoint or one variant, newest first: the id is the time.
+    sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),
+    sa.Index("ix_inferences_variant", "workspace_id", "variant_id", "id"),
+    app="select",
+    info={"ingest": "insert"},
+    postgresql_partition_by="RANGE (id)",
+)
+inference_bodies = workspace_table(
+    "inference_bodies",
+    sa.Column("id", sa.Uuid, nullable=False),
+    sa.Column("subject_id", sa.Text),
+    sa.Column("version", sa.SmallInteger, nullable=False),
+    sa.Column("key_id", sa.Text),
+    sa.Column("request", sa.LargeBinary),
+    sa.Column("answer", sa.LargeBinary),
+    sa.PrimaryKeyConstraint("workspace_id", "id"),
+    app="select",
+    info={"ingest": "insert"},
+    postgresql_partition_by="RANGE (id)",
+)
+spool_offsets = system_table(
+    "spool_offsets",
+    sa.Column("segment", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    info={"ingest": "select, insert, update, delete"},
+)
