@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from charkha.govern import audit
@@ -11,6 +10,7 @@ from charkha.govern.access import Access, Caller
 from charkha.govern.directory import Directory
 from charkha.govern.keys import Key, KeyService, NewKey
 from charkha.kit.db import Database
+from charkha.kit.http import Router
 from charkha.kit.paging import Page
 from charkha.kit.snapshot import wait_until_served
 
@@ -30,9 +30,9 @@ class WorkspaceIn(BaseModel):
     name: str = Field(description="1 to 64 letters, digits, '-' and '_'.")
 
 
-def router(keys: KeyService, directory: Directory, access: Access, database: Database) -> APIRouter:
+def router(keys: KeyService, directory: Directory, access: Access, database: Database) -> Router:
     """The routes, bound to their services."""
-    api = APIRouter(tags=["govern"])
+    api = Router(tags=["govern"])
 
     @api.post("/keys", status_code=201)
     async def create_key(body: KeyIn, caller: Caller = access.require("key.manage")) -> NewKey:
