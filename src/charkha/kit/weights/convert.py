@@ -83,16 +83,17 @@ def check_peft(directory: Path) -> PeftAdapter:
     Raises Invalid that says what is wrong with it: sizes, names, shapes, ranks, values that are not finite.
     """
     config = _config(directory / "adapter_config.json")
-    file = next(
-        (path for name in ("adapter.safetensors", "adapter_model.safetensors") if (path := directory / name).is_file()),
-        None,
-    )
-    if file is None:
-        _refuse("it has no adapter.safetensors")
     rank, alpha = config["r"], float(config["lora_alpha"])
-    tensors = _read_safetensors(file)
+    tensors = _read_safetensors(weights_file(directory))
     pairs = _pairs(tensors, rank)
     return PeftAdapter(rank, alpha, str(config.get("base_model_name_or_path") or ""), pairs)
+
+
+def weights_file(directory: Path) -> Path:
+    """The file of an adapter's tensors, under our name or PEFT's. Raises Invalid if there is none."""
+    files = (directory / name for name in ("adapter.safetensors", "adapter_model.safetensors"))
+    found = next((file for file in files if file.is_file()), None)
+    return found or _refuse("it has no adapter.safetensors")
 
 
 def to_gguf(adapter: PeftAdapter, geometry: Geometry, base_hash: str, target: Path) -> None:

@@ -58,7 +58,9 @@ def load_model(directory: Path, precision: Precision) -> Any:
     """The causal language model of a directory, frozen, in `precision`; "auto" takes what this processor is fastest in."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     dtype = fastest_dtype() if precision == "auto" else getattr(torch, precision)
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, local_files_only=True)
     return model.requires_grad_(False).eval()
@@ -101,7 +103,9 @@ def _check_magic(gguf: Path) -> None:
 def _convert(gguf: Path, directory: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(**source)
