@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -133,3 +134,11 @@ def explain(status: int) -> str:
         return f"killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"killed by signal {-status}"
+
+
+def rotate(log: Path, limit: int) -> None:
+    """Move what a log holds to `NAME.1` when it is over `limit` bytes; writers, which append, just go on."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > limit:
+            shutil.copy(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
