@@ -38,9 +38,9 @@ def make_tiny_gguf(
     writer.add_rope_dimension_count(width // heads)
     writer.add_rope_freq_base(10_000.0)
     writer.add_layer_norm_rms_eps(1e-5)
-    values = read_header(base_gguf).values
-    _copy_tokenizer(writer, values)
-    vocabulary = len(values["tokenizer.ggml.tokens"])
+    copied = read_header(base_gguf).values
+    _copy_tokenizer(writer, copied)
+    vocabulary = len(copied["tokenizer.ggml.tokens"])
     for name, values in _weights(np.random.default_rng(seed), layers, width, heads, vocabulary):
         writer.add_tensor(name, values)
     return _written(writer, path)
