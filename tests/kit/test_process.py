@@ -104,6 +104,16 @@ def test_a_log_is_appended_to_and_its_tail_is_short(tmp_path: Path) -> None:
     assert process.tail(tmp_path / "absent.log") == ""
 
 
+def test_a_long_log_is_moved_aside_under_its_writer(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    with log.open("a") as writer:
+        for number in range(10):
+            print(number, file=writer, flush=True)
+            process.rotate(log, limit=10)
+    assert (tmp_path / "child.log.1").read_text() + log.read_text() == "".join(f"{n}\n" for n in range(10))
+    process.rotate(tmp_path / "absent.log", limit=10)
+
+
 @pytest.mark.parametrize(("status", "words"), [(0, "exit 0"), (-9, "killed by SIGKILL"), (-99, "killed by signal 99")])
 def test_an_exit_status_in_words(status: int, words: str) -> None:
     assert process.explain(status) == words

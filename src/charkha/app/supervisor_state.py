@@ -14,6 +14,7 @@ from pathlib import Path
 from charkha.core.errors import Conflict, Unavailable
 from charkha.kit import process
 from charkha.kit.lockfile import LockFile, is_locked
+from charkha.kit.postgres.cluster import make_home
 
 _POLL_SECONDS = 0.05
 
@@ -42,7 +43,7 @@ class State:
 
 def lock_of(home: Path) -> LockFile:
     """The lock that a running supervisor of `home` holds."""
-    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(home)
     return LockFile(home / "run" / "lock")
 
 

@@ -145,6 +145,18 @@ def test_killing_the_starter_ends_the_server_and_loses_nothing(home: Path) -> No
             assert ask(server.migration_url, "SELECT answer FROM kept") == 42
 
 
+def test_it_runs_as_a_process_of_its_own(home: Path) -> None:
+    command = [sys.executable, "-m", "charkha.kit.postgres", "--fast", str(home)]
+    with subprocess.Popen(command) as child:
+        wait_until(lambda: launcher.answers(home))
+        second = subprocess.run(command, capture_output=True, text=True)
+        assert (second.returncode, second.stdout) == (Conflict.exit_code, "")
+        assert f"process {child.pid}" in second.stderr
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 0
+    assert not launcher.answers(home)
+
+
 def test_a_start_killed_while_the_cluster_is_made_leaves_nothing_half_made(home: Path) -> None:
     with starter(home) as child:
         wait_until(lambda: any(home.glob(".postgres-*/data/base")))

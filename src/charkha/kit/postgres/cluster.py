@@ -66,7 +66,7 @@ def locate(home: Path) -> Paths:
     """Where the server of `home` is or will be. Makes `home` if it is absent (0711 as root, else 0700)."""
     home = home.expanduser().absolute()
     user = binaries.server_user()
-    _make_home(home, shared=user is not None)
+    make_home(home)
     data = _choose_data(home, user)
     return Paths(
         home=home,
@@ -78,6 +78,16 @@ def locate(home: Path) -> Paths:
         binaries=binaries.find(user),
         owner=None if user is None else (user.uid, user.gid),
     )
+
+
+def make_home(home: Path) -> None:
+    """Make `home` and its private directories, if they are absent. One that exists keeps its mode."""
+    if os.geteuid() == 0:
+        binaries.make_shared_directory(home)
+    else:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for private in ("log", "run", "secrets"):
+        (home / private).mkdir(mode=0o700, exist_ok=True)
 
 
 def create(paths: Paths, lock: LockFile, *, sync: bool = True) -> None:
@@ -141,15 +151,6 @@ def make_socket_directory(paths: Paths) -> None:
                 f"{paths.socket} belongs to somebody else.",
                 remedy="Remove it, or choose a CHARKHA_HOME with a shorter path.",
             ) from None
-
-
-def _make_home(home: Path, *, shared: bool) -> None:
-    if shared:
-        binaries.make_shared_directory(home)
-    else:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for private in ("log", "run", "secrets"):
-        (home / private).mkdir(mode=0o700, exist_ok=True)
 
 
 def _choose_data(home: Path, user: User | None) -> Path:
