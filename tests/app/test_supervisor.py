@@ -42,7 +42,7 @@ from charkha.app.supervisor import Part, Supervisor
 home = pathlib.Path(sys.argv[1])
 with Supervisor(home) as supervisor:
     supervisor.listen("127.0.0.1", 0)
-    supervisor.run([Part("sleeper", [sys.executable, "-c", sys.argv[2]])])
+    supervisor.run([Part("sleeper", [sys.executable, "-c", sys.argv[2]], ready=lambda: True)])
 """
 SLEEP = "import time; time.sleep(600)"
 
@@ -102,7 +102,7 @@ def test_parts_start_in_order_and_stop_in_reverse(tmp_path: Path) -> None:
 
 
 def test_a_dead_part_is_started_again_and_its_end_is_told(tmp_path: Path) -> None:
-    with supervised(tmp_path, python("sleeper", SLEEP)):
+    with supervised(tmp_path, python("sleeper", SLEEP, ready=lambda: True)):
         for restarts in (1, 2):
             pid = state(tmp_path).parts[0].pid
             assert pid is not None
@@ -117,7 +117,7 @@ def test_a_restarting_gateway_refuses_nobody(tmp_path: Path) -> None:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return int(client.makefile("rb").read().rpartition(b"\r\n")[2])
 
-    with supervised(tmp_path, python("api", SERVER, listens=True)) as supervisor:
+    with supervised(tmp_path, python("api", SERVER, listens=True, ready=lambda: True)) as supervisor:
         assert supervisor.listener is not None
         address = supervisor.listener.getsockname()
         assert state(tmp_path).url == f"http://127.0.0.1:{address[1]}"
@@ -128,10 +128,10 @@ def test_a_restarting_gateway_refuses_nobody(tmp_path: Path) -> None:
 
 
 def test_an_essential_part_that_does_not_come_up_is_told_with_its_words(tmp_path: Path) -> None:
-    broken = python("engine", "raise SystemExit('the model is missing')")
+    broken = python("engine", "raise SystemExit('the model is missing')", ready=lambda: False)
     with Supervisor(tmp_path, backoff=QUICK) as supervisor:
         with pytest.raises(Unavailable, match="engine did not start \\(exit 1\\)") as caught:
-            supervisor.run([python("sleeper", SLEEP), broken])
+            supervisor.run([python("sleeper", SLEEP, ready=lambda: True), broken])
         assert "the model is missing" in caught.value.message
         assert str(tmp_path / "log" / "engine.log") in caught.value.remedy
         assert state(tmp_path).parts[0].state == "stopped"
@@ -152,10 +152,16 @@ def test_every_way_not_to_come_up_ends_the_start(tmp_path: Path, part: Part) -> 
 
 
 def test_a_part_that_is_not_essential_may_be_missing(tmp_path: Path) -> None:
-    with supervised(tmp_path, python("extra", "raise SystemExit(1)", essential=False), python("sleeper", SLEEP)):
+    missing = python("extra", "raise SystemExit(1)", essential=False, ready=lambda: False)
+    with supervised(tmp_path, missing, python("sleeper", SLEEP, ready=lambda: True)):
         extra, sleeper = state(tmp_path).parts
         assert extra.last_exit == "exit 1"
         assert sleeper.state == "ready"
+
+
+def test_a_part_without_a_check_is_ready_when_it_has_lived_a_while(tmp_path: Path) -> None:
+    with supervised(tmp_path, python("plain", SLEEP)):
+        assert state(tmp_path).parts[0].state == "ready"
 
 
 def test_two_supervisors_on_one_home_cannot_be(tmp_path: Path) -> None:
@@ -226,7 +232,7 @@ def test_kill_9_of_the_supervisor_ends_everything_and_the_next_start_works(tmp_p
         wait_until(lambda: gone(pid))
         assert read_state(tmp_path) is None  # what the file still says is not believed
         assert json.loads((tmp_path / "run" / "supervisor.json").read_text())["pid"] == child.pid
-    with supervised(tmp_path, python("sleeper", SLEEP)):
+    with supervised(tmp_path, python("sleeper", SLEEP, ready=lambda: True)):
         assert state(tmp_path).pid == os.getpid()
 
 

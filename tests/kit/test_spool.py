@@ -243,6 +243,22 @@ def test_after_a_failed_sync_nothing_more_is_acknowledged(tmp_path: Path, monkey
             writer.append(b"after")
 
 
+def test_a_tail_that_cannot_be_cut_off_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(descriptor: int, size: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with spool(tmp_path) as writer:
+        first = writer.path
+        writer.append(b"whole")
+        with monkeypatch.context() as patch, file_size_limit(first.stat().st_size + 20):
+            patch.setattr(os, "ftruncate", failing)
+            with pytest.raises(StorageFull):
+                writer.append(b"x" * 100)
+        assert first.stat().st_size > sum(map(len, records(tmp_path))) + 20  # a part of the record is there
+        writer.append(b"in the next segment")
+    assert records(tmp_path) == [b"whole", b"in the next segment"]
+
+
 @pytest.mark.anyio
 async def test_syncing_runs_beside_appending(tmp_path: Path) -> None:
     with spool(tmp_path, segment_bytes=500) as writer:

@@ -25,6 +25,7 @@ from charkha.kit import process, telemetry
 LISTEN_FD = "CHARKHA_LISTEN_FD"
 _TICK_SECONDS = 0.1
 _HEALTHY_SECONDS = 60.0
+_LIVES_SECONDS = 1.0
 _TRIES_AT_START = 3
 _LOG_BYTES = 64 * 2**20
 
@@ -35,9 +36,10 @@ log = telemetry.logger(__name__)
 class Part:
     """One process of the product.
 
-    It is ready when `ready` says so (asked about ten times a second, so it must be quick) or `ready_file` appears, or
-    at once without either. `once` marks a step that is ready when it has ended well. `essential` parts must come up for
-    the whole to; the others may be missing. `listens` hands it the gateway's socket, its number in CHARKHA_LISTEN_FD.
+    It is ready when `ready` says so (asked about ten times a second, so it must be quick) or `ready_file` appears;
+    without either, when it has lived for a second. `once` marks a step that is ready when it has ended well.
+    `essential` parts must come up for the whole to; the others may be missing. `listens` hands it the gateway's
+    socket, its number in CHARKHA_LISTEN_FD.
     """
 
     name: str
@@ -180,7 +182,7 @@ class Supervisor:
             child.state, child.came_up = "done", True
         elif status is not None:
             self._fell(child, process.explain(status), now)
-        elif child.state == "starting" and _is_ready(child.part):
+        elif child.state == "starting" and _is_ready(child.part, now - child.since):
             child.state, child.since, child.came_up = "ready", now, True
         elif child.state == "starting" and now > child.since + child.part.ready_seconds:
             process.signal_group(child.process, signal.SIGKILL)
@@ -250,9 +252,9 @@ class Supervisor:
         self._stop.set()
 
 
-def _is_ready(part: Part) -> bool:
+def _is_ready(part: Part, age: float) -> bool:
     if part.once:
         return False
-    if part.ready_file is not None and not part.ready_file.exists():
-        return False
-    return part.ready is None or part.ready()
+    if part.ready is None and part.ready_file is None:
+        return age >= _LIVES_SECONDS
+    return (part.ready_file is None or part.ready_file.exists()) and (part.ready is None or part.ready())

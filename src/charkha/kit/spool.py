@@ -10,6 +10,7 @@ that was cut short.
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -124,9 +125,9 @@ class SpoolWriter:
     def _rotate(self) -> None:
         if self._failure:
             raise _explained(self._failure, self.directory) from self._failure
-        if sum(path.stat().st_size for path in segments(self.directory)) >= self._total_bytes:
-            raise _full(self.directory)
         try:
+            if _total_size(self.directory) >= self._total_bytes:
+                raise _full(self.directory)
             path, descriptor = self._begin_segment()
         except OSError as error:
             raise _explained(error, self.directory) from error
@@ -221,6 +222,14 @@ def _checked_length(head: bytes) -> int | None:
 
 def _only_zeros(head: bytes, rest: BinaryIO) -> bool:
     return not any(head) and not any(any(block) for block in iter(lambda: rest.read(2**16), b""))
+
+
+def _total_size(directory: Path) -> int:
+    total = 0
+    for path in segments(directory):
+        with contextlib.suppress(FileNotFoundError):  # the shipper has just removed it
+            total += path.stat().st_size
+    return total
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: first start, second start, every way to die, and who may run it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -307,6 +308,15 @@ def test_root_is_told_when_the_home_of_existing_data_was_closed(home: Path) -> N
     with pytest.raises(Misconfigured, match="can no longer pass") as caught:
         launcher.start(home)
     assert "chmod a+x" in caught.value.remedy
+
+
+def test_no_way_to_make_the_system_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(binaries, "SYSTEM_USER", "charkha-not-there")
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(Misconfigured, match="there is no useradd") as caught:
+        binaries.server_user()
+    assert "ordinary user" in caught.value.remedy
 
 
 def test_programs_out_of_reach_are_copied_once_and_work(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
