@@ -1,0 +1,76 @@
+"""What the log means: which answers count as failures, and which conversation a stored request holds. Pure."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+
+from charkha.core import ids
+from charkha.core.errors import Invalid, NotFound
+from charkha.core.messages import Message, Role
+
+_ROLES = {**{role: role for role in get_args(Role)}, "developer": "system", "function": "tool"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = UUID(int=2**128 - 1)
+
+
+def failed(status: int, error_code: str | None) -> bool:
+    """Whether what answered is to blame: a status of 5xx, or a process that died.
+
+    What the client did wrong (4xx), and a client that went away (499), say nothing about the variant.
+    """
+    return status >= 500 or error_code == "process_died"
+
+
+def id_range(since: datetime | None, until: datetime | None) -> tuple[UUID, UUID]:
+    """The ids of the half-open time range [since, until): the log is partitioned by id, so time is asked for so."""
+    if since and until and since > until:
+        raise Invalid("'since' is later than 'until'.", param="since", remedy="Swap them.")
+    return _edge(since) if since else UUID(int=0), _edge(until) if until else _LAST
+
+
+def inference_id(text: str) -> UUID:
+    """An inference's id from its UUID or from the id of an OpenAI answer, such as `chatcmpl-<uuid>`."""
+    try:
+        return UUID(text[-36:])
+    except ValueError:
+        raise NotFound(
+            f"'{text[:80]}' is no id of an inference.", param="inference_id", remedy="Use the id that the answer had."
+        ) from None
+
+
+def prompt_of(request: bytes | None) -> tuple[Message, ...]:
+    """The conversation in a stored request body: chat `messages`, or a completion's `prompt` as one user message.
+
+    () where there is none, as for embeddings. Text is taken out of content parts; pictures and tool calls are left out.
+    """
+    if request is None:
+        return ()
+    try:
+        body = msgspec.json.decode(request)
+    except msgspec.DecodeError:
+        return ()
+    if not isinstance(body, dict):
+        return ()
+    if isinstance(body.get("prompt"), str):
+        return (Message("user", body["prompt"]),)
+    messages = body.get("messages")
+    return tuple(_messages(messages)) if isinstance(messages, list) else ()
+
+
+def _edge(at: datetime) -> UUID:
+    return ids.lower_bound(max(at, _EPOCH))  # ids count from 1970
+
+
+def _messages(messages: list[Any]) -> Iterable[Message]:
+    for message in messages:
+        if isinstance(message, dict) and message.get("role") in _ROLES:
+            yield Message(_ROLES[message["role"]], _text(message.get("content")))
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,139 @@
+"""The inference log as people and other stations read it. It is written by the shipper alone."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from charkha.core.errors import CharkhaError, NotFound
+from charkha.core.records import BODY_VERSION
+from charkha.kit.db import Tx
+from charkha.kit.paging import Page, page
+from charkha.observe import store
+from charkha.observe.domain import failed, id_range, prompt_of
+from charkha.observe.tables import inferences
+from charkha.observe.values import Inference, InferenceContent, InferenceDetail, Observed, VariantStats
+
+
+class InferenceLog:
+    """Look-ups in the log of the transaction's workspace."""
+
+    async def get(self, tx: Tx, inference_id: UUID) -> InferenceDetail:
+        """One inference with its bodies. NotFound until it has been shipped, a fraction of a second after its end."""
+        found = await store.with_bodies(tx, [inference_id])
+        if not found:
+            raise NotFound(
+                f"There is no inference {inference_id} in this workspace's log.",
+                remedy="If it has only just ended, ask again in a second.",
+            )
+        row = found[0]
+        kept = row.body_version is not None
+        return InferenceDetail(
+            _inference(row), "kept" if kept else "absent", _request(row) if kept else None, _answer(row)
+        )
+
+    async def listed(
+        self,
+        tx: Tx,
+        *,
+        endpoint_id: UUID | None = None,
+        variant_id: UUID | None = None,
+        version_id: UUID | None = None,
+        status: int | None = None,
+        purpose: str | None = None,
+        episode_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
+    ) -> Page[Inference]:
+        """Inferences, newest first, that match everything given; [since, until) is a range of time."""
+        query = store.between(tx, id_range(since, until))
+        wanted = {
+            "endpoint_id": endpoint_id,
+            "variant_id": variant_id,
+            "version_id": version_id,
+            "status": status,
+            "purpose": purpose,
+            "episode_id": episode_id,
+        }
+        for name, value in wanted.items():
+            if value is not None:
+                query = query.where(inferences.c[name] == value)
+        return await page(tx, query, inferences, _inference, after=after, limit=limit)
+
+    async def contents(self, tx: Tx, ids: Collection[UUID]) -> dict[UUID, InferenceContent]:
+        """What the inferences among `ids` were about that are in the log with their content; the others are absent."""
+        rows = await store.with_bodies(tx, ids)
+        return {row.id: _content(row) for row in rows if row.request is not None}
+
+    async def observations(
+        self,
+        tx: Tx,
+        endpoint_id: UUID,
+        *,
+        variant_ids: Collection[UUID],
+        since: datetime,
+        purpose: str = "live",
+        limit: int = 20_000,
+    ) -> list[Observed]:
+        """The first `limit` inferences of these variants from `since` on, in the order of their ids."""
+        rows = await store.observed(tx, endpoint_id, variant_ids, id_range(since, None), purpose, limit)
+        return [
+            Observed(row.id, row.variant_id, row.status, row.duration_ms, failed(row.status, row.error_code))
+            for row in rows
+        ]
+
+    async def known(self, tx: Tx, ids: Collection[UUID]) -> set[UUID]:
+        """Which of `ids` are in the log already; the others have not been shipped, or were never minted here."""
+        return await store.known(tx, ids)
+
+    async def stats(
+        self, tx: Tx, *, endpoint_id: UUID | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> list[VariantStats]:
+        """What each variant did in [since, until), by endpoint and variant."""
+        rows = await store.stats(tx, id_range(since, until), endpoint_id)
+        return [VariantStats(**row._mapping) for row in rows]
+
+
+def _inference(row: sa.Row[Any]) -> Inference:
+    return Inference(**{name: row._mapping[name] for name in Inference.__struct_fields__})
+
+
+def _content(row: sa.Row[Any]) -> InferenceContent:
+    _refuse_newer(row)
+    return InferenceContent(
+        row.id,
+        row.endpoint_id,
+        row.variant_id,
+        row.version_id,
+        prompt_of(row.request),
+        _answer(row) or "",
+        row.subject_id,
+    )
+
+
+def _answer(row: sa.Row[Any]) -> str | None:
+    return None if row.answer is None else bytes(row.answer).decode(errors="replace")
+
+
+def _request(row: sa.Row[Any]) -> Any:
+    """The stored request as JSON; as text where it is none."""
+    _refuse_newer(row)
+    if row.request is None:
+        return None
+    try:
+        return msgspec.json.decode(row.request)
+    except msgspec.DecodeError:
+        return bytes(row.request).decode(errors="replace")
+
+
+def _refuse_newer(row: sa.Row[Any]) -> None:
+    if row.body_version != BODY_VERSION:
+        raise CharkhaError(
+            f"The content of inference {row.id} is in form {row.body_version}, which this Charkha does not know.",
+            remedy="Install the version of Charkha that wrote it, or a newer one.",
+        )

@@ -1,0 +1,82 @@
+"""What the inference log answers with."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from charkha.core.messages import Message
+
+
+class Inference(msgspec.Struct, frozen=True):
+    """One request and how it ended. Times in milliseconds; `adapters` are pairs of id and weight."""
+
+    id: UUID
+    started_at: datetime
+    operation: str
+    model: str
+    purpose: str
+    actor: str
+    endpoint_id: UUID | None
+    plan_id: UUID | None
+    variant_id: UUID | None
+    version_id: UUID | None
+    engine: str
+    adapters: list[Any]
+    stream: bool
+    episode_id: str | None
+    subject_id: str | None
+    trace_id: str | None
+    status: int
+    error_code: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    first_token_ms: float | None
+    duration_ms: float | None
+    degraded: str | None
+
+
+class InferenceDetail(msgspec.Struct, frozen=True):
+    """An inference with what was asked and answered; `content` is "absent" where its endpoint keeps none."""
+
+    inference: Inference
+    content: str
+    request: Any
+    answer: str | None
+
+
+class InferenceContent(msgspec.Struct, frozen=True):
+    """What one inference was about: the conversation that the model saw, and its answer."""
+
+    id: UUID
+    endpoint_id: UUID | None
+    variant_id: UUID | None
+    version_id: UUID | None
+    prompt: tuple[Message, ...]
+    answer: str
+    subject_id: str | None
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """One inference as a rollout judges it. `error`: what answered is to blame."""
+
+    inference_id: UUID
+    variant_id: UUID
+    status: int
+    duration_ms: float | None
+    error: bool
+
+
+class VariantStats(msgspec.Struct, frozen=True):
+    """What one variant did in a range of time. Latencies in milliseconds, of the requests that succeeded."""
+
+    endpoint_id: UUID | None
+    variant_id: UUID | None
+    requests: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    prompt_tokens: int
+    completion_tokens: int
