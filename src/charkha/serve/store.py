@@ -1,0 +1,118 @@
+"""Rows of endpoints, variants and plans. Row-level security keeps each query in the transaction's workspace."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from charkha.kit.db import Tx
+from charkha.kit.paging import Page, page
+from charkha.serve.domain import Adapter, Endpoint, Plan, Share, Variant
+from charkha.serve.tables import endpoints, plans, variants
+
+
+async def add_endpoint(
+    tx: Tx, endpoint_id: UUID, name: str, labels: Sequence[str] | None, keeps_content: bool, plan_id: UUID
+) -> None:
+    """Insert an endpoint. Raises sqlalchemy's IntegrityError where the name is taken."""
+    row = {"id": endpoint_id, "name": name, "labels": list(labels) if labels else None}
+    await tx.insert(endpoints, **row, keeps_content=keeps_content, live_plan_id=plan_id)
+
+
+async def add_variant(tx: Tx, variant: Variant) -> None:
+    """Insert a variant."""
+    values = {field: getattr(variant, field) for field in variant.__struct_fields__ if field != "created_at"}
+    await tx.insert(variants, **{**values, "adapters": msgspec.to_builtins(variant.adapters)})
+
+
+async def add_plan(tx: Tx, plan: Plan) -> None:
+    """Insert a plan."""
+    values = {field: getattr(plan, field) for field in plan.__struct_fields__}
+    del values["created_at"], values["served_from"]
+    await tx.insert(plans, **{**values, "shares": msgspec.to_builtins(plan.shares)})
+
+
+async def endpoint(tx: Tx, endpoint_id: UUID) -> Endpoint | None:
+    """A living endpoint by id, without its plan and variants."""
+    row = await tx.one(_living(tx).where(endpoints.c.id == endpoint_id))
+    return _endpoint(row) if row else None
+
+
+async def endpoint_named(tx: Tx, name: str) -> Endpoint | None:
+    """A living endpoint by name, without its plan and variants."""
+    row = await tx.one(_living(tx).where(endpoints.c.name == name))
+    return _endpoint(row) if row else None
+
+
+async def listed(tx: Tx, *, after: UUID | None, limit: int) -> Page[Endpoint]:
+    """Living endpoints, newest first."""
+    return await page(tx, _living(tx), endpoints, _endpoint, after=after, limit=limit)
+
+
+async def change(tx: Tx, endpoint_id: UUID, **values: Any) -> bool:
+    """Update columns of a living endpoint; whether there was one."""
+    where = (
+        endpoints.c.workspace_id == tx.workspace_id,
+        endpoints.c.id == endpoint_id,
+        endpoints.c.deleted_at.is_(None),
+    )
+    return await tx.execute(endpoints.update().where(*where).values(**values)) == 1
+
+
+async def move(tx: Tx, endpoint_id: UUID, expected_plan_id: UUID, plan_id: UUID) -> bool:
+    """Make a plan live if the expected one still is: of two at a time, one wins and the other finds nothing."""
+    where = (
+        endpoints.c.workspace_id == tx.workspace_id,
+        endpoints.c.id == endpoint_id,
+        endpoints.c.deleted_at.is_(None),
+    )
+    swap = endpoints.update().where(*where, endpoints.c.live_plan_id == expected_plan_id)
+    return await tx.execute(swap.values(live_plan_id=plan_id)) == 1
+
+
+async def variants_of(tx: Tx, endpoint_id: UUID) -> list[Variant]:
+    """The variants of an endpoint, the oldest first."""
+    query = sa.select(variants).where(variants.c.workspace_id == tx.workspace_id, variants.c.endpoint_id == endpoint_id)
+    return [variant_of(row) for row in await tx.all(query.order_by(variants.c.id))]
+
+
+async def variant(tx: Tx, variant_id: UUID) -> Variant | None:
+    """A variant by id."""
+    row = await tx.one(
+        sa.select(variants).where(variants.c.workspace_id == tx.workspace_id, variants.c.id == variant_id)
+    )
+    return variant_of(row) if row else None
+
+
+async def plan(tx: Tx, plan_id: UUID) -> Plan | None:
+    """A plan by id."""
+    row = await tx.one(sa.select(plans).where(plans.c.workspace_id == tx.workspace_id, plans.c.id == plan_id))
+    return plan_of(row) if row else None
+
+
+async def plans_of(tx: Tx, endpoint_id: UUID, *, after: UUID | None, limit: int) -> Page[Plan]:
+    """The plans that an endpoint has had, newest first."""
+    query = sa.select(plans).where(plans.c.workspace_id == tx.workspace_id, plans.c.endpoint_id == endpoint_id)
+    return await page(tx, query, plans, plan_of, after=after, limit=limit)
+
+
+def variant_of(row: sa.Row[Any]) -> Variant:
+    """A row of `variants` as a value."""
+    columns = {field: getattr(row, field) for field in Variant.__struct_fields__}
+    return Variant(**{**columns, "adapters": msgspec.convert(row.adapters, list[Adapter])})
+
+
+def plan_of(row: sa.Row[Any]) -> Plan:
+    """A row of `plans` as a value."""
+    columns = {field: getattr(row, field) for field in Plan.__struct_fields__ if field != "served_from"}
+    return Plan(**{**columns, "shares": msgspec.convert(row.shares, list[Share])})
+
+
+def _endpoint(row: sa.Row[Any]) -> Endpoint:
+    return Endpoint(row.id, row.name, row.labels, row.keeps_content, row.live_plan_id, row.created_at)
+
+
+def _living(tx: Tx) -> sa.Select[Any]:
+    return sa.select(endpoints).where(endpoints.c.workspace_id == tx.workspace_id, endpoints.c.deleted_at.is_(None))
