@@ -79,8 +79,8 @@ class Higher:
     `log_e` is the natural logarithm of the e-value now, `peak` of the highest that it has been; both start at 0.
     The priors say "the candidate is much higher". They were the best of a dozen by simulation: where baseline outcomes
     are plenty they decide 0.2 against 0.76 (alpha 0.05) with 6 candidate outcomes on average, median 5, when Jeffreys'
-    prior takes 8 and knowing both means beforehand would take 5; on small differences they cost 5 %, as a mixture
-    over a grid of means costs more.
+    prior takes 8 and knowing both means beforehand would take 5; on small differences they
+    cost 5 %, and a mixture over a grid of means costs more.
     """
 
     ratio: int
