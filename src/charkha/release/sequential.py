@@ -77,10 +77,10 @@ class Higher:
     """Evidence that the candidate's mean is higher than the baseline's. Feed it outcomes in the order they came.
 
     `log_e` is the natural logarithm of the e-value now, `peak` of the highest that it has been; both start at 0.
-    The priors say "the candidate is much higher". They were the best of a dozen by simulation: where baseline outcomes
+    The priors say "the candidate is much higher". They were chosen among a dozen by simulation: where baseline outcomes
     are plenty they decide 0.2 against 0.76 (alpha 0.05) with 6 candidate outcomes on average, median 5, when Jeffreys'
-    prior takes 8 and knowing both means beforehand would take 5; on small differences they
-    cost 5 %, and a mixture over a grid of means costs more.
+    prior takes 8 and knowing both means beforehand would take 5. The price is about 5 % more outcomes on small
+    differences and 17 % on rare events (0.002 against 0.05). A mixture over a grid of means was slower throughout.
     """
 
     ratio: int
