@@ -1,0 +1,140 @@
+"""The routes of data sets: every form of upload, every refusal, and nothing across workspaces."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from tests.callers import Callers, callers
+
+from charkha.data import api, uploads
+from charkha.data.service import DatasetService
+from charkha.kit.blobs import Blobs
+from charkha.kit.crypto import Secrets
+from charkha.kit.db import Database
+
+pytestmark = pytest.mark.anyio
+
+JSONL = {"content-type": "application/jsonl"}
+
+
+@pytest.fixture
+async def app(database: Database, secrets_of_test: Secrets, tmp_path: Path) -> Callers:
+    datasets = DatasetService(Blobs(f"file://{tmp_path}/blobs", secrets_of_test))
+    return await callers(database, secrets_of_test, lambda access: api.router(datasets, access))
+
+
+@pytest.fixture
+async def client(app: Callers) -> AsyncIterator[httpx.AsyncClient]:
+    async with app.client() as client:
+        yield client
+
+
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+LABELLED = [{"input": f"{kind} number {n}", "label": kind} for kind in ("spam", "ham") for n in range(4)]
+OURS = [
+    {
+        "prompt": [{"role": "system", "content": "Say."}, {"role": "user", "content": kind}],
+        "answer": kind,
+        "label": kind,
+    }
+    for kind in ("spam", "ham")
+]
+
+
+async def test_json_lines_and_one_document_make_the_same_version(client: httpx.AsyncClient) -> None:
+    first = await client.post("/datasets", params={"name": "mail"}, content=lines(LABELLED), headers=JSONL)
+    second = await client.post("/datasets", json={"name": "mail", "examples": LABELLED})
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    version = first.json()
+    assert (version["examples"], version["labels"], version["number"]) == (8, ["ham", "spam"], 1)
+    assert (await client.get(f"/dataset-versions/{version['id']}")).json() == version
+    listed = (await client.get("/datasets")).json()["data"]
+    assert [(each["name"], each["versions"]) for each in listed] == [("mail", 1)]
+    versions = (await client.get(f"/datasets/{version['dataset_id']}/versions")).json()["data"]
+    assert versions == [version]
+
+
+async def test_examples_in_our_own_form_are_kept_as_they_are(client: httpx.AsyncClient) -> None:
+    made = await client.post("/datasets", params={"name": "suite"}, content=lines(OURS), headers=JSONL)
+    path = f"/dataset-versions/{made.json()['id']}/examples"
+    all_of_them = (await client.get(path)).json()
+    assert sorted(all_of_them, key=lambda each: each["answer"], reverse=True) == OURS
+    assert (await client.get(path, params={"offset": 1, "limit": 1})).json() == all_of_them[1:]
+    assert (await client.get(path, params={"limit": 0})).status_code == 422
+
+
+async def test_conversations_are_taken(client: httpx.AsyncClient) -> None:
+    turns = [
+        {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]}
+        for n in range(3)
+    ]
+    made = await client.post("/datasets", json={"name": "talk", "examples": turns})
+    assert (made.json()["examples"], made.json()["labels"]) == (3, None)
+
+
+ID = {"inference_id": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "There are no examples"),
+        (lines(LABELLED[:4]), "Every example has the label 'spam'"),
+        (b'{"input": "a", "label": "b"}\nno json', "Line 2 is not JSON"),
+        (lines([{"input": "a"}]), "Line 1 has 'input' but no label"),
+        (lines([OURS[0] | ID]), "Line 1 has an inference_id that is no id"),
+        (lines([OURS[0] | {"answer": " "}]), "Line 1 has an empty prompt or answer"),
+        (lines([OURS[0], OURS[1] | {"label": "a\0b"}]), "Line 2 has a NUL"),
+        (lines([OURS[0], {"prompt": 3}]), "Line 2 is no example"),
+    ],
+)
+async def test_a_bad_file_is_refused_with_its_line(client: httpx.AsyncClient, body: bytes, told: str) -> None:
+    answer = await client.post("/datasets", params={"name": "bad"}, content=body, headers=JSONL)
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]["message"]
+    assert answer.json()["error"]["remedy"]
+    assert (await client.get("/datasets")).json()["data"] == []
+
+
+async def test_a_file_needs_a_name_and_a_document_its_fields(client: httpx.AsyncClient) -> None:
+    nameless = await client.post("/datasets", content=lines(OURS), headers=JSONL)
+    assert (nameless.status_code, nameless.json()["error"]["param"]) == (400, "name")
+    for document in ({"name": "x"}, {"name": "x", "examples": {}}, [], {"name": "x", "examples": [], "more": 1}):
+        assert (await client.post("/datasets", json=document)).status_code == 400
+
+
+async def test_a_body_over_the_cap_is_refused_while_it_comes(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "LARGEST_UPLOAD", 1 << 20)
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 2**26:
+            sent += 2**16
+            yield b"x" * 2**16
+
+    answer = await client.post("/datasets", params={"name": "big"}, content=endless(), headers=JSONL)
+    assert answer.status_code == 413
+    assert "larger than 1 MiB" in answer.json()["error"]["message"]
+    assert sent < 2**22
+
+
+async def test_permissions_and_other_workspaces(app: Callers, client: httpx.AsyncClient) -> None:
+    made = (await client.post("/datasets", json={"name": "mail", "examples": LABELLED})).json()
+    async with app.client("viewer") as viewer:
+        assert (await viewer.get(f"/dataset-versions/{made['id']}")).status_code == 200
+        assert (await viewer.post("/datasets", json={"name": "mail", "examples": LABELLED})).status_code == 403
+    async with app.client("second") as other:
+        assert (await other.get("/datasets")).json()["data"] == []
+        for path in (f"/datasets/{made['dataset_id']}/versions", f"/dataset-versions/{made['id']}"):
+            assert (await other.get(path)).status_code == 404
+        assert (await other.get(f"/dataset-versions/{made['id']}/examples")).status_code == 404
