@@ -60,7 +60,15 @@ def make_tiny_task(directory: Path) -> TinyTask:
                 heldout, msgspec.json.Encoder().encode_lines([_example(rng, index, _right) for index in range(40)])
             )
             _make_model(model, [_example(rng, index, _wrong) for index in range(600)])
-    config = {"learning_rate": 0.01, "rank": 8, "alpha": 16.0, "epochs": 12, "threads": 1, "precision": "float32"}
+    config = {
+        "learning_rate": 0.01,
+        "rank": 8,
+        "alpha": 16.0,
+        "epochs": 12,
+        "min_steps": 1,
+        "threads": 1,
+        "precision": "float32",
+    }
     return TinyTask(model, sha256_of(model), train, heldout, LABELS, SYSTEM_PROMPT, config)
 
 

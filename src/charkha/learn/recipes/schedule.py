@@ -5,21 +5,21 @@ import math
 import numpy as np
 
 
-def planned_steps(examples: int, batch_size: int, epochs: float) -> int:
-    """Steps for `epochs` passes, the last of which may be a part; at least one."""
-    return max(1, math.ceil(examples * epochs / batch_size))
+def planned_steps(examples: int, batch_size: int, epochs: float, least: int) -> int:
+    """Steps for `epochs` passes, the last of which may be a part; `least` if that is more, since few examples need it."""
+    return max(least, math.ceil(examples * epochs / batch_size))
 
 
 def fitting_steps(done: int, planned: int, seconds_left: float, seconds_per_step: float) -> int:
     """The total number of steps that `seconds_left` allows after `done`: one more at least, `planned` at most."""
-    more = max(1, math.floor(seconds_left / seconds_per_step)) if seconds_per_step > 0 else planned
-    return min(planned, done + more)
+    more = min(planned - done, seconds_left / seconds_per_step) if seconds_per_step > 0 else planned - done
+    return done + max(1, math.floor(more))
 
 
 def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:
     """Linear warmup over `warmup` steps, then a cosine to zero at `total`; `step` counts from 0."""
     if step < warmup:
-        return peak * (step + 1) / warmup
+        return peak * ((step + 1) / warmup)
     progress = (step - warmup) / max(1, total - warmup)
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

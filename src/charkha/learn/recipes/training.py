@@ -43,7 +43,7 @@ class Training:
         identity: str,
     ) -> None:
         self.model, self.config, self.examples, self.kept_aside, self.seed = model, config, examples, kept_aside, seed
-        self.planned = schedule.planned_steps(len(examples), config.batch_size, config.epochs)
+        self.planned = schedule.planned_steps(len(examples), config.batch_size, config.epochs, config.min_steps)
         self.warmup = min(config.warmup_steps, max(1, self.planned // 10))
         self.progress = checkpoints.Progress(identity, total=self.planned)
         self.layers = lora.attach(model)
@@ -138,7 +138,7 @@ class Training:
 
     def _validate_when_due(self) -> None:
         """After every pass over the examples, and at the end."""
-        each = max(1, len(self.examples) // self.config.batch_size)
+        each = math.ceil(len(self.examples) / self.config.batch_size)
         if not self.kept_aside or (self.progress.step % each and self.progress.step < self.progress.total):
             return
         started = time.perf_counter()
