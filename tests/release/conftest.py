@@ -1,0 +1,22 @@
+"""The fixture that every test of the release station starts from."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from tests.release.world import World
+
+from charkha.govern.directory import Directory
+from charkha.govern.keys import KeyService
+from charkha.kit.blobs import Blobs
+from charkha.kit.crypto import Secrets
+from charkha.kit.db import Database
+from charkha.kit.jobs import Jobs
+
+
+@pytest.fixture
+async def world(database: Database, jobs: Jobs, secrets_of_test: Secrets, workspace_id: UUID, tmp_path: Path) -> World:
+    """A workspace with an endpoint on a registered base."""
+    await Directory(database, KeyService(secrets_of_test)).prepare()
+    blobs = Blobs(str(tmp_path / "blobs"), secrets_of_test)
+    return await World(database, jobs, blobs, workspace_id).open()
