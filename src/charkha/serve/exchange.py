@@ -1,0 +1,118 @@
+"""One admitted request, from its open record to its close: sent to the engine, its answer forwarded as it comes.
+
+The order is the promise: *open* stands in the spool before the engine or the client get a byte, *close* before the
+client gets the last one. Each request is closed exactly once, however it ends.
+"""
+
+import asyncio
+import time
+
+import aiohttp
+import msgspec
+import structlog
+
+from charkha.core.errors import CharkhaError, StorageFull, Timeout
+from charkha.serve import metrics
+from charkha.serve.admission import Order
+from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
+from charkha.serve.recording import Outcome, Recorder
+from charkha.serve.streaming import DONE, Lines, Relay
+from charkha.serve.upstream import EngineFailed, Upstream, read_whole
+
+CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that closed the connection
+_PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions", "embedding": "/v1/embeddings"}
+_ID_PREFIX = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": ""}
+log = structlog.get_logger()
+
+
+class Exchange:
+    """One request on its way."""
+
+    __slots__ = ("_body", "_closed", "_outcome", "_recorder", "_relay", "_reply", "_request", "_upstream")
+
+    def __init__(self, order: Order, reply: Reply, *, upstream: Upstream, recorder: Recorder) -> None:
+        self._request, self._body, self._reply = order.request, order.body, reply
+        self._upstream, self._recorder = upstream, recorder
+        self._outcome, self._closed = Outcome(), False
+        request = order.request
+        self._relay = Relay(
+            _ID_PREFIX[request.operation] + str(request.id),
+            request.model,
+            self._outcome,
+            wants_usage=order.wants_usage,
+            keeps_content=request.target.keeps_content,
+        )
+
+    async def run(self, receive: Receive, seconds: float) -> None:
+        """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""
+        kept = msgspec.json.encode(self._body) if self._request.target.keeps_content else None
+        self._recorder.open(self._request, kept)
+        try:
+            await self._within(receive, seconds)
+        except CharkhaError as error:
+            self._fail(error.status, error.code)
+            raise
+        except asyncio.CancelledError:
+            self._fail(503, "shutdown")
+            raise
+        finally:
+            self._fail(500, "internal_error")  # no effect on a request that was closed
+
+    async def _within(self, receive: Receive, seconds: float) -> None:
+        lifetime = Lifetime(receive, seconds)
+        try:
+            async with lifetime:
+                await self._answer()
+        except TimeoutError as error:
+            if lifetime.departed:
+                self._fail(CLIENT_CLOSED_STATUS, CLIENT_CLOSED)
+                return
+            raise Timeout(f"No answer within {seconds:g} seconds.", remedy="Ask for less, or try again.") from error
+        except aiohttp.ClientError as error:
+            raise EngineFailed(
+                f"The engine '{self._request.target.engine}' broke off its answer.",
+                code="engine_lost",
+                remedy="Try again.",
+            ) from error
+
+    async def _answer(self) -> None:
+        request = self._request
+        path = _PATHS[request.operation]
+        async with await self._upstream.post(request.target, path, self._body, request.workspace_id) as response:
+            if request.stream:
+                await self._stream(response)
+            else:
+                await self._whole(response)
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> None:
+        body = self._relay.whole(await read_whole(response))
+        self._close()
+        await self._reply.whole(200, body)
+
+    async def _stream(self, response: aiohttp.ClientResponse) -> None:
+        lines, relay = Lines(), self._relay
+        async for data in response.content.iter_any():
+            if out := b"".join([relay.chunk(payload) for payload in lines.feed(data) if not relay.done]):
+                await self._reply.events(out)
+            if relay.done:
+                break
+        if not relay.done:
+            raise EngineFailed("The engine ended its answer too soon.", code="engine_lost", remedy="Try again.")
+        self._close()
+        await self._reply.events(DONE, more=False)
+
+    def _fail(self, status: int, code: str) -> None:
+        """Close a request that did not end well; a full disk is logged, since the client is told of the failure."""
+        if self._closed:
+            return
+        self._outcome.status, self._outcome.error_code = status, code
+        try:
+            self._close()
+        except StorageFull as error:
+            log.error("gateway.close_not_recorded", inference=str(self._request.id), reason=str(error))
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._recorder.close(self._request, self._outcome)
+            metrics.ended(self._request, self._outcome, time.perf_counter() - self._request.began)

@@ -1,0 +1,204 @@
+"""The hot path: `/v1/*` as a raw ASGI application that reads no database and forwards bytes as they come.
+
+Owns the way from an HTTP request to an exchange: who asks, whether there is room, and what becomes of errors.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+import msgspec
+import structlog
+
+from charkha.core.errors import CharkhaError, NotFound, Timeout, Unavailable
+from charkha.core.ids import instant, uuid7
+from charkha.core.records import Operation
+from charkha.govern.access import WORKSPACE_HEADER
+from charkha.govern.keyring import Authenticator, Principal
+from charkha.kit.crypto import Secrets
+from charkha.kit.snapshot import Snapshots
+from charkha.kit.spool import SpoolWriter
+from charkha.serve import metrics
+from charkha.serve.admission import Admission
+from charkha.serve.asgi import ClientGone, Headers, Receive, Reply, Scope, Send, read_body
+from charkha.serve.dialects import openai
+from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
+from charkha.serve.ports import Engine
+from charkha.serve.recording import Recorder
+from charkha.serve.routes import Resolver, unknown
+from charkha.serve.upstream import EnsureAdapter, Upstream
+
+PERMISSION = "inference.create"
+MODELS = "/v1/models"
+OPERATIONS: Mapping[str, Operation] = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completion",
+    "/v1/embeddings": "embedding",
+}
+_WORKSPACE = WORKSPACE_HEADER.encode()
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What one request may cost, how many there may be at once, and how long an engine may take to come back."""
+
+    max_body_bytes: int = 8 * 2**20
+    request_seconds: float = 120.0
+    max_in_flight: int = 256
+    engine_patience_seconds: float = 8.0
+    drain_seconds: float = 10.0
+
+
+class MethodNotAllowed(CharkhaError):
+    """The path is there, but not for this method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class SlowBody(Timeout):
+    """The client did not send its body in time."""
+
+    status, code = 408, "request_timeout"
+
+
+class Gateway:
+    """The application. `start` before the first request, `stop` after the last."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        snapshots: Snapshots,
+        engines: Mapping[str, Engine],
+        base_models: Mapping[str, tuple[str, str]],
+        session_factory: Callable[[], aiohttp.ClientSession],
+        spool: SpoolWriter,
+        secrets: Secrets,
+        limits: GatewayLimits,
+        ensure_adapter: EnsureAdapter,
+    ) -> None:
+        """`snapshots` has the parts "keys", "routes" (`routes.load`) and "versions"; `base_models`: see Resolver.
+
+        The gateway closes the session that it makes, and the spool.
+        """
+        self._authenticator, self._limits, self._spool = authenticator, limits, spool
+        self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets)
+        self._admission = Admission(self._resolver, self._recorder)
+        self._engines, self._session_factory, self._ensure_adapter = engines, session_factory, ensure_adapter
+        self._in_flight, self._idle, self._draining = 0, asyncio.Event(), False
+        self._idle.set()
+
+    async def start(self) -> None:
+        """Open the way to the engines and keep the spool synced."""
+        self._session = self._session_factory()
+        patience = self._limits.engine_patience_seconds
+        self._upstream = Upstream(self._engines, self._session, self._ensure_adapter, patience=patience)
+        self._syncing = asyncio.create_task(self._spool.sync_forever())
+        self._syncing.add_done_callback(_tell_of_failure)
+
+    async def stop(self) -> None:
+        """Refuse new requests, let the running ones end, then close the spool and the way to the engines."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_seconds):
+                await self._idle.wait()
+        self._syncing.cancel()
+        await asyncio.gather(self._syncing, return_exceptions=True)
+        await self._session.close()
+        await asyncio.to_thread(self._spool.close)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request under /v1, whatever it is, in OpenAI's form."""
+        began = time.perf_counter()
+        reply = Reply(send, began)
+        try:
+            await self._dispatch(scope, receive, reply, began)
+        except CharkhaError as error:
+            await _refuse(reply, error)
+        except ClientGone:
+            metrics.refused(CLIENT_CLOSED_STATUS)
+        except Exception as error:  # told without its insides, logged with them
+            log.exception("gateway.fault", path=scope["path"], exc_info=error)
+            await _refuse(reply, CharkhaError("Something went wrong inside Charkha.", remedy="Its log says what."))
+
+    async def _dispatch(self, scope: Scope, receive: Receive, reply: Reply, began: float) -> None:
+        path, headers = scope["path"], Headers(scope)
+        operation = OPERATIONS.get(path)
+        if operation is not None:
+            _require("POST", scope)
+            await self._serve(self._caller(headers), operation, headers, receive, reply, began)
+        elif path == MODELS or path.startswith(MODELS + "/"):
+            _require("GET", scope)
+            await self._models(self._caller(headers), path.removeprefix(MODELS).removeprefix("/"), reply)
+        else:
+            raise NotFound(f"There is nothing at {path[:200]}.", remedy="See /docs.", code="unknown_url")
+
+    def _caller(self, headers: Headers) -> Principal:
+        principal = self._authenticator.authenticate(headers.get(b"authorization"))
+        principal = self._authenticator.in_workspace(principal, headers.get(_WORKSPACE))
+        principal.require(PERMISSION)
+        return principal
+
+    async def _models(self, caller: Principal, wanted: str, reply: Reply) -> None:
+        found = [
+            openai.model_body(each.name, int(instant(each.id).timestamp()) if each.id else 0)
+            for each in self._resolver.models(caller.workspace_id)
+            if not wanted or each.name == wanted
+        ]
+        if wanted and not found:
+            raise unknown(wanted)
+        _name(reply)
+        await reply.whole(200, msgspec.json.encode(found[0] if wanted else {"object": "list", "data": found}))
+
+    async def _serve(
+        self, caller: Principal, operation: Operation, headers: Headers, receive: Receive, reply: Reply, began: float
+    ) -> None:
+        if self._draining or self._in_flight >= self._limits.max_in_flight:
+            raise Unavailable("There is no room for more requests now.", code="overloaded", remedy="Try again.")
+        self._in_flight += 1
+        self._idle.clear()
+        metrics.in_flight.inc()
+        try:
+            content = await self._content(receive, headers)
+            order = self._admission.admit(caller, operation, headers, content, began)
+            reply.headers = order.headers()
+            exchange = Exchange(order, reply, upstream=self._upstream, recorder=self._recorder)
+            await exchange.run(receive, self._limits.request_seconds)
+        finally:
+            self._in_flight -= 1
+            metrics.in_flight.dec()
+            if not self._in_flight:
+                self._idle.set()
+
+    async def _content(self, receive: Receive, headers: Headers) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.request_seconds):
+                return await read_body(receive, headers, self._limits.max_body_bytes)
+        except TimeoutError as error:
+            raise SlowBody("The body did not arrive in time.", remedy="Send it faster, or less of it.") from error
+
+
+async def _refuse(reply: Reply, error: CharkhaError) -> None:
+    if not reply.headers:  # those of an exchange are counted where it ends
+        _name(reply)
+        metrics.refused(error.status)
+    await reply.error(error)
+
+
+def _name(reply: Reply) -> None:
+    """Give an answer that is no inference's an id to be asked about."""
+    reply.headers = [(b"x-request-id", str(uuid7()).encode())]
+
+
+def _require(method: str, scope: Scope) -> None:
+    if scope["method"] != method:
+        raise MethodNotAllowed(f"{scope['path'][:200]} takes {method} alone.", remedy=f"Send it with {method}.")
+
+
+def _tell_of_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("gateway.spool_failed", reason=str(error))  # appends are refused from now on

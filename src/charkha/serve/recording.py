@@ -1,0 +1,107 @@
+"""What is written down of each request: *open* before anything is sent, *close* before the last byte.
+
+Owns the ids of inferences and the gateway's end of the spool. A record whose call has returned outlives the process.
+"""
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from charkha.core.ids import mint
+from charkha.core.records import Closed, Opened, Operation, encode
+from charkha.kit.crypto import Secrets
+from charkha.kit.spool import SpoolWriter
+from charkha.serve.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """One request that may be served: who asks, for what, and where it goes."""
+
+    id: UUID
+    workspace_id: UUID
+    actor: str
+    operation: Operation
+    model: str
+    target: Target
+    stream: bool
+    purpose: str
+    episode_id: str | None
+    subject_id: str | None
+    trace_id: str | None
+    began: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a request so far. `first_token` is an instant of `time.perf_counter`."""
+
+    status: int = 200
+    error_code: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    first_token: float | None = None
+    answer: str | None = None
+
+
+class Recorder:
+    """Makes ids of inferences and appends records. Raises StorageFull where the disk has no room."""
+
+    def __init__(self, spool: SpoolWriter, secrets: Secrets) -> None:
+        self._spool, self._secrets = spool, secrets
+        self._keys: dict[UUID, bytes] = {}
+
+    def mint(self, workspace_id: UUID) -> UUID:
+        """A new inference id, which only this workspace's key could have made."""
+        key = self._keys.get(workspace_id)
+        if key is None:
+            key = self._keys[workspace_id] = self._secrets.derive("inference-id", workspace_id)
+        return mint(key)
+
+    def open(self, request: Admitted, body: bytes | None) -> None:
+        """Write that a request was admitted. `body` is what the engine is sent, None where content is not kept."""
+        target = request.target
+        record = Opened(
+            id=request.id,
+            workspace_id=request.workspace_id,
+            at_ms=_now(),
+            operation=request.operation,
+            model=request.model,
+            purpose=request.purpose,
+            actor=request.actor,
+            endpoint_id=target.endpoint_id,
+            plan_id=target.plan_id,
+            variant_id=target.variant_id,
+            version_id=target.version_id,
+            engine=target.engine,
+            adapters=[(part.digest, part.weight) for part in target.adapters],
+            stream=request.stream,
+            episode_id=request.episode_id,
+            subject_id=request.subject_id,
+            trace_id=request.trace_id,
+            request=body,
+        )
+        self._spool.append(encode(record))
+
+    def close(self, request: Admitted, outcome: Outcome) -> None:
+        """Write how a request ended."""
+        first = outcome.first_token
+        record = Closed(
+            id=request.id,
+            workspace_id=request.workspace_id,
+            at_ms=_now(),
+            status=outcome.status,
+            error_code=outcome.error_code,
+            finish_reason=outcome.finish_reason,
+            prompt_tokens=outcome.prompt_tokens,
+            completion_tokens=outcome.completion_tokens,
+            first_token_ms=None if first is None else (first - request.began) * 1000,
+            duration_ms=(time.perf_counter() - request.began) * 1000,
+            answer=outcome.answer if request.target.keeps_content else None,
+        )
+        self._spool.append(encode(record))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

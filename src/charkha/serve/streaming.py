@@ -1,0 +1,149 @@
+"""Answers on their way through: server-sent events and whole ones, read once for the log, their bytes left as they are.
+
+Pure but for the clock that times the first token. Only the ids and the model's name are changed, in place.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from charkha.serve.recording import Outcome
+from charkha.serve.upstream import EngineFailed
+
+MAX_EVENT_BYTES = 8 * 2**20
+DONE = b"data: [DONE]\n\n"
+
+
+class _Text(msgspec.Struct):
+    content: Any = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Text | None = None
+    message: _Text | None = None
+    text: Any = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What is read of an answer or of a chunk of one; the rest passes unread."""
+
+    id: str = ""
+    model: str = ""
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: msgspec.Raw | None = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class Lines:
+    """Cuts a byte stream into the payloads of its `data:` lines, wherever the network cut it."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The payloads that are whole now. Raises EngineFailed for a line that does not end."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_EVENT_BYTES:
+            raise EngineFailed("The engine sent an event without an end.")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+
+
+class Relay:
+    """One answer on its way from engine to client. `outcome` gathers what the log wants to know of it."""
+
+    __slots__ = ("_id", "_keeps_content", "_model", "_texts", "_wants_usage", "done", "outcome")
+
+    def __init__(self, answer_id: str, model: str, outcome: Outcome, *, wants_usage: bool, keeps_content: bool) -> None:
+        self._id, self._model = msgspec.json.encode(answer_id), msgspec.json.encode(model)
+        self._wants_usage, self._keeps_content = wants_usage, keeps_content
+        self._texts: list[str] = []
+        self.outcome, self.done = outcome, False
+
+    def whole(self, body: bytes) -> bytes:
+        """A whole answer, as the client gets it."""
+        answer = self._read(body)
+        self._note(answer)
+        self._finish()
+        return self._named(body, answer)
+
+    def chunk(self, payload: bytes) -> bytes:
+        """One event as the client gets it; empty for one that it does not get. After `[DONE]`, `done` is true."""
+        if payload == b"[DONE]":
+            self.done = True
+            self._finish()
+            return b""
+        answer = self._read(payload)
+        self._note(answer)
+        if answer.usage is not None and not answer.choices and not self._wants_usage:
+            return b""
+        return b"data: " + self._named(payload, answer) + b"\n\n"
+
+    def _read(self, body: bytes) -> _Answer:
+        try:
+            answer = _decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise EngineFailed(f"The engine's answer cannot be read: {error}.") from error
+        if answer.error is not None:
+            raise EngineFailed("The engine broke down while it answered.", remedy="Try again; its log says more.")
+        return answer
+
+    def _note(self, answer: _Answer) -> None:
+        outcome = self.outcome
+        if answer.usage is not None:
+            outcome.prompt_tokens, outcome.completion_tokens = (
+                answer.usage.prompt_tokens,
+                answer.usage.completion_tokens,
+            )
+        for choice in answer.choices:
+            if choice.index == 0:
+                self._note_choice(choice)
+
+    def _note_choice(self, choice: _Choice) -> None:
+        outcome = self.outcome
+        outcome.finish_reason = choice.finish_reason or outcome.finish_reason
+        part = choice.delta or choice.message
+        text = part.content if part else choice.text
+        if not text or not isinstance(text, str):
+            return
+        if outcome.first_token is None:
+            outcome.first_token = time.perf_counter()
+        if self._keeps_content:
+            self._texts.append(text)
+
+    def _finish(self) -> None:
+        """Put the text together; of several choices the first is the one that is kept."""
+        self.outcome.answer = "".join(self._texts)
+
+    def _named(self, body: bytes, answer: _Answer) -> bytes:
+        if answer.id:
+            body = _replaced(body, b'"id":', answer.id, self._id)
+        return _replaced(body, b'"model":', answer.model, self._model) if answer.model else body
+
+
+def _replaced(body: bytes, name: bytes, old: str, new: bytes) -> bytes:
+    """`body` with the value of a field replaced, found by its own bytes.
+
+    A quoted name followed by a colon cannot stand inside a JSON string, where its quotes would be escaped.
+    """
+    value = msgspec.json.encode(old)
+    for space in (b"", b" "):
+        literal = name + space + value
+        if literal in body:
+            return body.replace(literal, name + new, 1)
+    return body
