@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 from charkha.core.errors import CharkhaError, Unavailable
+from charkha.kit import telemetry
 
-log = structlog.get_logger()
+log = telemetry.logger(__name__)
 
 
 class Router(APIRouter):

@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import structlog
 from procrastinate import App, PsycopgConnector, RetryStrategy
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.jobs import DeleteJobCondition
 
 from charkha.core.errors import Misconfigured
+from charkha.kit import telemetry
 from charkha.kit.db import Tx
 
 QUEUE_VERSION = 1
@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS, STALLED_SECONDS = 2, 6
 _RETRY = RetryStrategy(max_attempts=8, exponential_wait=2)
 
 Work = Callable[..., Awaitable[None]]
-log = structlog.get_logger()
+log = telemetry.logger(__name__)
 
 
 class Jobs:

@@ -16,10 +16,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from charkha.core.errors import CharkhaError, Unavailable
+from charkha.kit import telemetry
 from charkha.kit.db import Database, Tx, system_table
 from charkha.kit.system import system
 
@@ -41,7 +41,7 @@ gateways = system_table(
 )
 
 Loader = Callable[[AsyncConnection], Awaitable[Any]]
-log = structlog.get_logger()
+log = telemetry.logger(__name__)
 
 
 async def bump(tx: Tx) -> int:
@@ -52,10 +52,11 @@ async def bump(tx: Tx) -> int:
 class Snapshots:
     """Holds the current picture: one value per registered loader, all read in one transaction."""
 
-    def __init__(self, database: Database, *, max_age: float = 3600.0) -> None:
+    def __init__(self, database: Database, *, max_age: float = 3600.0, reports: bool = True) -> None:
+        """`max_age`: seconds after which a picture that could not be checked is refused. `reports`: serves traffic."""
         self.id = uuid4()
         self.version = -1
-        self._database, self._max_age = database, max_age
+        self._database, self._max_age, self._reports = database, max_age, reports
         self._loaders: dict[str, Loader] = {}
         self._values: dict[str, Any] = {}
         self._checked = 0.0
@@ -95,8 +96,9 @@ class Snapshots:
                 self._values = {name: await load(conn) for name, load in self._loaders.items()}
         self._checked = time.monotonic()
         self.version = version
-        async with system(self._database) as conn:
-            await conn.execute(_report(self.id, version))
+        if self._reports:
+            async with system(self._database) as conn:
+                await conn.execute(_report(self.id, version))
 
     async def _follow(self) -> None:
         """Refresh when told, and at least once a second."""

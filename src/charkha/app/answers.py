@@ -1,0 +1,61 @@
+"""evaluate.ports.Answers: evaluators ask models through Charkha's own gateway, as everybody does.
+
+So an answer in a scorecard is what a user would have got, and it is metered, governed and logged like any other.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import aiohttp
+import msgspec
+
+from charkha.app.engines import Sessions
+from charkha.app.installation import Installation
+from charkha.core.errors import Invalid, Unavailable
+from charkha.core.messages import Message
+from charkha.govern.keyring import Authenticator
+from charkha.kit.plugins import boundary
+
+ACTOR, PERMISSIONS = "system:evaluate", frozenset({"inference.create"})
+
+
+class GatewayAnswers:
+    """Asks with a short-lived internal token; what it asks is marked as evaluation and never mixes with live traffic."""
+
+    def __init__(self, installation: Installation, authenticator: Authenticator, sessions: Sessions) -> None:
+        self._installation, self._authenticator, self._sessions = installation, authenticator, sessions
+
+    async def ask(self, workspace_id: UUID, model: str, messages: Sequence[Message], max_tokens: int) -> str:
+        """One greedy answer. Raises Unavailable for what may pass, Invalid for what will not."""
+        body = {
+            "model": model,
+            "messages": [message.as_dict() for message in messages],
+            "max_tokens": max_tokens,
+            "temperature": 0,
+        }
+        headers = {
+            "authorization": f"Bearer {self._authenticator.internal_token(workspace_id, ACTOR, PERMISSIONS)}",
+            "content-type": "application/json",
+            "x-charkha-purpose": "evaluation",
+        }
+        with boundary("The gateway"):
+            try:
+                return await self._asked(msgspec.json.encode(body), headers)
+            except aiohttp.ClientError as error:
+                raise ConnectionError(str(error)) from error
+
+    async def _asked(self, body: bytes, headers: dict[str, str]) -> str:
+        url = f"{self._address()}/v1/chat/completions"
+        async with self._sessions().post(url, data=body, headers=headers) as response:
+            said = msgspec.json.decode(await response.read())
+            if response.status == 429 or response.status >= 500:
+                raise Unavailable(f"The gateway answered {response.status}: {said['error']['message']}")
+            if response.status >= 400:
+                raise Invalid(said["error"]["message"], param=said["error"].get("param"))
+            return said["choices"][0]["message"]["content"] or ""
+
+    def _address(self) -> str:
+        try:
+            return self._installation.address_file.read_text().strip()
+        except FileNotFoundError:
+            raise Unavailable("The gateway has not started yet.", remedy="It is tried again.") from None

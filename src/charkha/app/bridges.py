@@ -1,0 +1,110 @@
+"""Where one station's need meets another's service and the shapes differ: small adapters for the ports.
+
+Each class names the port that it satisfies. Nothing is decided here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from charkha.app.engines import ModelsOnDisk
+from charkha.core.errors import Invalid
+from charkha.kit.db import Tx
+from charkha.learn.feedback.service import FeedbackService
+from charkha.observe.service import InferenceLog
+from charkha.release.ports import Outcome
+from charkha.release.registry.domain import Version
+from charkha.release.registry.service import RegistryService
+from charkha.serve.domain import Endpoint, Variant
+from charkha.serve.service import EndpointService
+
+
+class ServedVersions:
+    """serve.versions.Versions: the registry, where a base model's plain name stands for its registered version.
+
+    `registry` is bound last: endpoints ask it for versions, it asks runs, and runs ask endpoints.
+    """
+
+    registry: RegistryService
+
+    def __init__(self, bases: Mapping[str, tuple[str, str]], models: ModelsOnDisk) -> None:
+        self._bases, self._models = bases, models
+
+    async def get(self, tx: Tx, reference: str | UUID) -> Version:
+        """The version of a reference; a base model is registered in the workspace when it is first named."""
+        name = str(reference).removesuffix("@0")
+        if name not in self._bases:
+            return await self.registry.get(tx, str(reference))
+        engine, model = self._bases[name]
+        return await self.registry.register_base(
+            tx, name=name, engine=engine, base_model=model, base_hash=self._models.base_hash(model)
+        )
+
+
+@dataclass(frozen=True)
+class Base:
+    """learn.ports.TrainingBase."""
+
+    name: str
+    engine: str
+    model: str
+    system_prompt: str | None
+    labels: Sequence[str] | None
+
+
+class TrainableEndpoints:
+    """learn.ports.Endpoints and evaluate's Incumbents: an endpoint by what answers most of its traffic."""
+
+    def __init__(self, endpoints: EndpointService, models: ModelsOnDisk) -> None:
+        self._endpoints, self._models = endpoints, models
+
+    async def training_base(self, tx: Tx, endpoint_id: UUID) -> Base:
+        """The base model beneath an endpoint. Raises Invalid where its file is not on this machine."""
+        endpoint = await self._endpoints.get(tx, endpoint_id)
+        variant = _main_variant(endpoint)
+        if self._models.base_hash(variant.model) is None:
+            raise Invalid(
+                f"'{variant.model}' is served elsewhere and cannot be trained here.",
+                remedy="Train an endpoint on the embedded engine.",
+            )
+        return Base(endpoint.name, variant.engine, variant.model, variant.system_prompt, endpoint.labels)
+
+    async def of(self, tx: Tx, endpoint_id: UUID) -> UUID | None:
+        """The version that answers most of an endpoint's traffic now."""
+        return _main_variant(await self._endpoints.get(tx, endpoint_id)).version_id
+
+
+def _main_variant(endpoint: Endpoint) -> Variant:
+    assert endpoint.plan is not None, "a living endpoint has a plan"
+    largest = max(endpoint.plan.shares, key=lambda share: share.share)
+    return next(variant for variant in endpoint.variants if variant.id == largest.variant_id)
+
+
+class JudgedTraffic:
+    """release.ports.Outcomes: the log's requests with the feedback on them."""
+
+    def __init__(self, inferences: InferenceLog, feedback: FeedbackService) -> None:
+        self._inferences, self._feedback = inferences, feedback
+
+    async def observations(
+        self, tx: Tx, endpoint_id: UUID, *, variant_ids: Sequence[UUID], since: datetime
+    ) -> list[Outcome]:
+        """Requests since an instant, in the order in which they became known: by their feedback, else by their start."""
+        seen = await self._inferences.observations(tx, endpoint_id, variant_ids=variant_ids, since=since)
+        scores = await self._feedback.judged(tx, [each.inference_id for each in seen])
+
+        def known_at(inference_id: UUID) -> UUID:
+            score = scores.get(inference_id)
+            return score.feedback_id if score else inference_id
+
+        return [
+            Outcome(
+                inference_id=each.inference_id,
+                variant_id=each.variant_id,
+                error=each.error,
+                duration_ms=each.duration_ms,
+                score=scores[each.inference_id].value if each.inference_id in scores else None,
+            )
+            for each in sorted(seen, key=lambda each: known_at(each.inference_id))
+        ]

@@ -1,0 +1,72 @@
+"""Is it alive, is it ready, what is it doing: the routes that probes, dashboards and `charkha status` read."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import Response
+
+from charkha import __version__
+from charkha.core.errors import CharkhaError
+from charkha.govern.access import Access, Caller, public
+from charkha.kit import telemetry
+from charkha.kit.db import Database
+from charkha.kit.http import Router
+from charkha.kit.plugins import boundary
+from charkha.kit.snapshot import Snapshots, serving
+from charkha.serve.ports import Engine
+
+
+def router(database: Database, snapshots: Snapshots, engines: dict[str, Engine], access: Access) -> Router:
+    """The routes of health."""
+    api = Router(tags=["health"])
+
+    @api.get("/healthz")
+    @public
+    async def alive() -> dict[str, str]:
+        """This process answers."""
+        return {"status": "alive", "version": __version__}
+
+    @api.get("/readyz")
+    @public
+    async def ready() -> Response:
+        """Keys and routes are loaded: traffic may come."""
+        try:
+            snapshots.get("keys")
+        except (CharkhaError, KeyError):
+            return Response('{"status":"starting"}', 503, {"retry-after": "1"}, "application/json")
+        return Response('{"status":"ready"}', 200, None, "application/json")
+
+    @api.get("/metrics")
+    @public
+    async def metrics() -> Response:
+        """Prometheus metrics; no label names a tenant."""
+        body, content_type = telemetry.exposition()
+        return Response(body, media_type=content_type)
+
+    @api.get("/status")
+    async def status(_: Caller = access.require("system.read")) -> dict[str, Any]:
+        """Gateways with the version that each serves, engines, and jobs by state."""
+        return {
+            "version": __version__,
+            "snapshot": snapshots.version,
+            "gateways": await serving(database),
+            "engines": {name: await _engine(engine) for name, engine in engines.items()},
+            "jobs": await _jobs(database),
+        }
+
+    return api
+
+
+async def _engine(engine: Engine) -> dict[str, Any]:
+    try:
+        with boundary(f"engine {engine.name}"):
+            health = await engine.health()
+    except CharkhaError as error:
+        return {"status": "unreachable", "reason": error.message}
+    return {"status": "ready" if health.ready else "not ready", "model": health.model, "adapters": health.adapters}
+
+
+async def _jobs(database: Database) -> dict[str, int]:
+    query = sa.text("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY status")
+    async with database.begin("charkha_app") as conn:
+        return {row[0]: row[1] for row in await conn.execute(query)}

@@ -1,0 +1,72 @@
+"""What a turn is made of: how a source is split, how an answer is judged, how long an answer may be. Pure."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from charkha.core.errors import Invalid
+from charkha.core.messages import Example
+from charkha.data.connectors.source import Source
+from charkha.data.domain import fitting_sizes, split
+
+TRAIN, HELD_OUT, FEWEST_LIVE, MOST_LIVE = 600, 200, 0.2, 5000
+_SHORTEST_ANSWER, _LONGEST_ANSWER = 4, 128
+
+
+@dataclass(frozen=True)
+class Portions:
+    """Three sets that share no text: to learn from, to measure on, and the traffic that judges the rollout."""
+
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    live: tuple[Example, ...]
+
+
+def portions(source: Source, *, train: int = TRAIN, held_out: int = HELD_OUT, seed: int = 0) -> Portions:
+    """Split a source in three. A fifth, and more of a large source, is kept for live traffic."""
+    available = len(source.examples)
+    classes = max(len(source.labels), 1)
+    reserved = max(classes, round(available * FEWEST_LIVE))
+    sizes = fitting_sizes(available - reserved, classes, train, held_out)
+    if min(sizes) < classes:
+        raise Invalid(
+            f"{available} different examples of {classes} classes are too few for a turn.",
+            remedy="Give at least 15 different examples of each class.",
+            code="too_few_examples",
+        )
+    parts = split(source.examples, train=sizes[0], test=sizes[1], seed=seed)
+    return Portions(parts.train, parts.test, parts.rest[:MOST_LIVE])
+
+
+def longest_answer(examples: Sequence[Example]) -> int:
+    """Tokens to allow for an answer: what the longest wanted one needs, at about two characters a token."""
+    longest = max((len(example.answer) for example in examples), default=0)
+    return max(_SHORTEST_ANSWER, min(_LONGEST_ANSWER, longest // 2 + 3))
+
+
+def plain(text: str) -> str:
+    """An answer as compared: case, outer space and final punctuation do not matter."""
+    return unicodedata.normalize("NFKC", text).strip().strip(".!\"'`").strip().casefold()
+
+
+def score(answer: str, wanted: str, *, graded: bool) -> float:
+    """How right an answer is, in [0, 1]: equal or not, or where `graded` the F1 of its words (SQuAD's measure)."""
+    if plain(answer) == plain(wanted):
+        return 1.0
+    if not graded:
+        return 0.0
+    got, want = Counter(_words(answer)), Counter(_words(wanted))
+    common = (got & want).total()
+    return 2 * common / (got.total() + want.total()) if common else 0.0
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def endpoint_name(title: str, taken: Sequence[str]) -> str:
+    """A name for the endpoint: the title in letters that every client accepts, numbered if it is taken."""
+    stem = re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:40] or "task"
+    return next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))) if name not in taken)

@@ -1,0 +1,82 @@
+# Written by scripts/unasync.py from the asynchronous module beside it; do not edit.
+"""The synchronous client: one attribute for each kind of thing, one method for each thing that can be done."""
+
+import os
+from typing import Any
+from uuid import UUID
+
+from charkha.client._sync import resources
+from charkha.client._sync.transport import Transport
+from charkha.client.types import Answer
+
+DEFAULT_URL = "http://127.0.0.1:8420"
+
+
+class Charkha:
+    """A connection to Charkha.
+
+    `base_url` and `api_key` default to CHARKHA_URL and CHARKHA_API_KEY. `workspace` names another workspace of the
+    organisation, for keys that own it. `timeout` is in seconds.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        workspace: str | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        key = api_key or os.environ.get("CHARKHA_API_KEY", "")
+        url = base_url or os.environ.get("CHARKHA_URL", DEFAULT_URL)
+        self.transport = Transport(url, key, workspace=workspace, timeout=timeout)
+        self.adapters = resources.Adapters(self.transport)
+        self.aliases = resources.Aliases(self.transport)
+        self.audit = resources.Audit(self.transport)
+        self.datasets = resources.Datasets(self.transport)
+        self.endpoints = resources.Endpoints(self.transport)
+        self.evaluations = resources.Evaluations(self.transport)
+        self.feedback = resources.Feedback(self.transport)
+        self.inferences = resources.Inferences(self.transport)
+        self.keys = resources.Keys(self.transport)
+        self.policies = resources.Policies(self.transport)
+        self.releases = resources.Releases(self.transport)
+        self.runs = resources.Runs(self.transport)
+        self.suites = resources.Suites(self.transport)
+        self.versions = resources.Versions(self.transport)
+        self.workspaces = resources.Workspaces(self.transport)
+
+    def __enter__(self) -> "Charkha":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+    def status(self) -> dict[str, Any]:
+        """What the installation is doing: gateways with the version that each serves, engines, queues."""
+        return self.transport.call("GET", "/status", dict[str, Any])
+
+    def ask(
+        self,
+        model: str,
+        messages: list[dict[str, str]],
+        *,
+        unit: str | None = None,
+        episode: str | None = None,
+        **parameters: Any,
+    ) -> Answer:
+        """One chat completion. `unit` keeps a user on one variant; `parameters` are OpenAI's."""
+        headers = {"x-charkha-unit": unit, "x-charkha-episode": episode}
+        response = self.transport.call(
+            "POST",
+            "/v1/chat/completions",
+            dict[str, Any],
+            body={"model": model, "messages": messages, **parameters},
+            headers={key: value for key, value in headers.items() if value is not None},
+        )
+        text = response["choices"][0]["message"]["content"] or ""
+        return Answer(text, UUID(response["id"].removeprefix("chatcmpl-")))

@@ -1,0 +1,386 @@
+# Written by scripts/unasync.py from the asynchronous module beside it; do not edit.
+"""What can be done with each kind of thing. Routes, permissions and bounds are told by the server's OpenAPI document."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from charkha.client import types
+from charkha.client._sync.transport import Transport
+
+T = TypeVar("T")
+Id = UUID | str
+Items = Sequence[Mapping[str, Any]]
+# Named here, because inside the classes below `list` is a method.
+Points = list[types.Point]
+Examples = list[dict[str, Any]]
+
+
+class Resource:
+    """What every kind has: a connection, and lists by page."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def _page(self, path: str, kind: Any, query: dict[str, Any]) -> Any:
+        return self._transport.call("GET", path, types.Page[kind], query=query)
+
+    def _get(self, path: str, kind: type[T], **query: Any) -> T:
+        return self._transport.call("GET", path, kind, query=query)
+
+    def _post(self, path: str, kind: type[T], body: Any, **options: Any) -> T:
+        return self._transport.call("POST", path, kind, body=body, **options)
+
+
+class Workspaces(Resource):
+    """Workspaces of the organisation."""
+
+    def list(self) -> list[types.Workspace]:
+        """All of them, by name."""
+        return self._get("/workspaces", list[types.Workspace])
+
+    def create(self, name: str) -> types.Workspace:
+        """Make one, or find the one of that name."""
+        return self._post("/workspaces", types.Workspace, {"name": name})
+
+
+class Keys(Resource):
+    """API keys of the workspace."""
+
+    def create(
+        self,
+        name: str = "key",
+        *,
+        role: str = "developer",
+        scopes: Sequence[str] | None = None,
+        days: float | None = None,
+    ) -> types.NewKey:
+        """Make a key; its secret is in the answer and nowhere else."""
+        body = {"name": name, "role": role, "scopes": scopes, "days": days}
+        return self._post("/keys", types.NewKey, body)
+
+    def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Key]:
+        """Keys, newest first."""
+        return self._page("/keys", types.Key, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+
+    def revoke(self, key_id: Id) -> dict[str, Any]:
+        """Revoke a key everywhere; the answer lists the gateways that refuse it now."""
+        return self._transport.call("DELETE", f"/keys/{key_id}", dict[str, Any])
+
+
+class Audit(Resource):
+    """Who did what."""
+
+    def list(
+        self, *, action: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.AuditRow]:
+        """Actions, newest first."""
+        query = {"action": action, "after": after, "limit": limit}
+        return self._page("/audit", types.AuditRow, query)  # type: ignore[no-any-return]
+
+
+class Endpoints(Resource):
+    """Endpoints: names that applications call, behind which variants share the traffic."""
+
+    def create(
+        self,
+        name: str,
+        *,
+        variant: Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+        keeps_content: bool = True,
+    ) -> types.Endpoint:
+        """Make an endpoint with one variant that gets all traffic; without `variant` it is the embedded model."""
+        body = {"name": name, "labels": labels, "keeps_content": keeps_content, "variant": variant or {}}
+        return self._post("/endpoints", types.Endpoint, body)
+
+    def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Endpoint]:
+        """Endpoints, newest first."""
+        return self._page("/endpoints", types.Endpoint, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+
+    def get(self, endpoint: Id) -> types.Endpoint:
+        """An endpoint by name or id, with its variants and live plan."""
+        return self._get(f"/endpoints/{endpoint}", types.Endpoint)
+
+    def update(self, endpoint: Id, *, keeps_content: bool) -> types.Endpoint:
+        """Choose whether messages and answers are kept in the log."""
+        body = {"keeps_content": keeps_content}
+        return self._transport.call("PATCH", f"/endpoints/{endpoint}", types.Endpoint, body=body)
+
+    def delete(self, endpoint: Id) -> dict[str, Any]:
+        """Stop serving an endpoint; its history stays."""
+        return self._transport.call("DELETE", f"/endpoints/{endpoint}", dict[str, Any])
+
+    def plans(self, endpoint: Id, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Plan]:
+        """How traffic was shared, newest first."""
+        query = {"after": after, "limit": limit}
+        return self._page(f"/endpoints/{endpoint}/plans", types.Plan, query)  # type: ignore[no-any-return]
+
+    def rollback(self, endpoint: Id, *, reason: str = "asked for") -> types.Rollback:
+        """Go back to the last good plan; the answer says which gateways serve it and how long it took."""
+        return self._post(f"/endpoints/{endpoint}/rollback", types.Rollback, {"reason": reason})
+
+    def blend(self, endpoint: Id, adapters: Items) -> dict[str, Any]:
+        """Serve a blend of adapters, `[{"version": "name@number", "weight": 0.5}]`, from now on."""
+        return self._post("/composition/swap", dict[str, Any], {"endpoint": str(endpoint), "adapters": adapters})
+
+
+class Inferences(Resource):
+    """The log of requests."""
+
+    def list(
+        self,
+        *,
+        endpoint_id: Id | None = None,
+        variant_id: Id | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        after: Id | None = None,
+        limit: int = 50,
+    ) -> types.Page[types.Inference]:
+        """Requests, newest first; times are ISO 8601."""
+        query = {
+            "endpoint_id": endpoint_id,
+            "variant_id": variant_id,
+            "since": since,
+            "until": until,
+            "after": after,
+            "limit": limit,
+        }
+        return self._page("/inferences", types.Inference, query)  # type: ignore[no-any-return]
+
+    def get(self, inference_id: Id) -> types.InferenceDetail:
+        """One request, with its messages and answer where they were kept."""
+        return self._get(f"/inferences/{inference_id}", types.InferenceDetail)
+
+
+class Feedback(Resource):
+    """What people think of answers."""
+
+    def give(self, kind: str, *, inference_id: Id | None = None, **fields: Any) -> types.Feedback:
+        """Give feedback: score, thumb, comment, correction, preference or metric. Sent twice it counts once."""
+        body = {"kind": kind, "inference_id": inference_id, **fields}
+        return self._post("/feedback", types.Feedback, _without_none(body), idempotent=True)
+
+    def give_many(self, items: Items) -> list[types.Feedback]:
+        """Give up to 1,000 items at once, all or none."""
+        return self._post("/feedback/batch", list[types.Feedback], {"items": items}, idempotent=True)
+
+    def list(
+        self, *, inference_id: Id | None = None, kind: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Feedback]:
+        """Feedback, newest first."""
+        query = {"inference_id": inference_id, "kind": kind, "after": after, "limit": limit}
+        return self._page("/feedback", types.Feedback, query)  # type: ignore[no-any-return]
+
+
+class Datasets(Resource):
+    """Data sets and their immutable versions."""
+
+    def upload(self, name: str, examples: Items) -> types.DatasetVersion:
+        """Store examples as a new version; the same examples again are the same version."""
+        content = b"".join(msgspec.json.encode(example) + b"\n" for example in examples)
+        return self._transport.call(
+            "POST",
+            "/datasets",
+            types.DatasetVersion,
+            content=content,
+            query={"name": name},
+            headers={"content-type": "application/jsonl"},
+        )
+
+    def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Dataset]:
+        """Data sets, newest first."""
+        return self._page("/datasets", types.Dataset, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+
+    def versions(self, dataset_id: Id, *, after: Id | None = None, limit: int = 50) -> types.Page[types.DatasetVersion]:
+        """Versions of a data set, newest first."""
+        query = {"after": after, "limit": limit}
+        return self._page(f"/datasets/{dataset_id}/versions", types.DatasetVersion, query)  # type: ignore[no-any-return]
+
+    def version(self, version_id: Id) -> types.DatasetVersion:
+        """One version."""
+        return self._get(f"/dataset-versions/{version_id}", types.DatasetVersion)
+
+    def examples(self, version_id: Id, *, offset: int = 0, limit: int = 100) -> Examples:
+        """Examples of a version, in their order."""
+        path = f"/dataset-versions/{version_id}/examples"
+        return self._get(path, list[dict[str, Any]], offset=offset, limit=limit)
+
+
+class Policies(Resource):
+    """When training starts by itself."""
+
+    def set(
+        self, endpoint_id: Id, *, minimum_examples: int, enabled: bool = True, recipe: str = "sft", **config: Any
+    ) -> types.Policy:
+        """Train an endpoint's next version whenever that many new lessons have come."""
+        body = {"enabled": enabled, "minimum_examples": minimum_examples, "recipe": recipe, "config": config}
+        return self._transport.call("PUT", f"/training-policies/{endpoint_id}", types.Policy, body=body)
+
+    def get(self, endpoint_id: Id) -> types.Policy:
+        """The policy of an endpoint."""
+        return self._get(f"/training-policies/{endpoint_id}", types.Policy)
+
+
+class Runs(Resource):
+    """Training runs."""
+
+    def start(
+        self, *, dataset_version_id: Id, endpoint_id: Id, recipe: str = "sft", seed: int = 0, **config: Any
+    ) -> types.Run:
+        """Queue a run of a recipe on a data set version."""
+        body = {
+            "dataset_version_id": dataset_version_id,
+            "endpoint_id": endpoint_id,
+            "recipe": recipe,
+            "config": config,
+            "seed": seed,
+        }
+        return self._post("/runs", types.Run, _without_none(body))
+
+    def list(self, *, endpoint_id: Id | None = None, after: Id | None = None, limit: int = 50) -> types.Page[types.Run]:
+        """Runs, newest first."""
+        query = {"endpoint_id": endpoint_id, "after": after, "limit": limit}
+        return self._page("/runs", types.Run, query)  # type: ignore[no-any-return]
+
+    def get(self, run_id: Id) -> types.Run:
+        """One run and how far it is."""
+        return self._get(f"/runs/{run_id}", types.Run)
+
+    def points(self, run_id: Id) -> Points:
+        """The curve of a run: loss and speed by step."""
+        return self._get(f"/runs/{run_id}/points", list[types.Point])
+
+    def cancel(self, run_id: Id) -> types.Run:
+        """Stop a run; its last checkpoint stays."""
+        return self._post(f"/runs/{run_id}/cancel", types.Run, None)
+
+    def resume(self, run_id: Id) -> types.Run:
+        """Go on with a run that was cancelled or failed, from its last checkpoint."""
+        return self._post(f"/runs/{run_id}/resume", types.Run, None)
+
+    def follow(self, run_id: Id) -> Iterator[dict[str, Any]]:
+        """Progress as it happens, until the run has ended."""
+        for event in self._transport.events(f"/runs/{run_id}/events"):
+            yield event
+
+
+class Suites(Resource):
+    """What versions are measured on."""
+
+    def create(self, name: str, *, endpoint_id: Id, dataset_version_id: Id) -> types.Suite:
+        """Measure an endpoint's versions on a held-out data set version, by itself for each candidate."""
+        body = {"name": name, "endpoint_id": endpoint_id, "dataset_version_id": dataset_version_id}
+        return self._post("/suites", types.Suite, body)
+
+    def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Suite]:
+        """Suites, newest first."""
+        return self._page("/suites", types.Suite, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+
+
+class Evaluations(Resource):
+    """Versions measured on suites."""
+
+    def start(
+        self, *, suite_id: Id, candidate_version_id: Id, incumbent_version_id: Id | None = None
+    ) -> types.Evaluation:
+        """Measure a version, and compare it with another where one is named."""
+        body = {
+            "suite_id": suite_id,
+            "candidate_version_id": candidate_version_id,
+            "incumbent_version_id": incumbent_version_id,
+        }
+        return self._post("/evaluations", types.Evaluation, _without_none(body))
+
+    def list(
+        self, *, suite_id: Id | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Evaluation]:
+        """Evaluations, newest first."""
+        query = {"suite_id": suite_id, "after": after, "limit": limit}
+        return self._page("/evaluations", types.Evaluation, query)  # type: ignore[no-any-return]
+
+    def get(self, evaluation_id: Id) -> types.Evaluation:
+        """One evaluation, with its scorecard when it is done."""
+        return self._get(f"/evaluations/{evaluation_id}", types.Evaluation)
+
+
+class Versions(Resource):
+    """The registry: every model that serves."""
+
+    def list(self, *, name: str | None = None, after: Id | None = None, limit: int = 50) -> types.Page[types.Version]:
+        """Versions, newest first."""
+        query = {"name": name, "after": after, "limit": limit}
+        return self._page("/versions", types.Version, query)  # type: ignore[no-any-return]
+
+    def get(self, version: Id) -> types.Version:
+        """A version by id, `name@number` or `name@alias`."""
+        return self._get(f"/versions/{version}", types.Version)
+
+    def lineage(self, version: Id) -> dict[str, Any]:
+        """What a version was made of: run, data set version, inferences."""
+        return self._get(f"/versions/{version}/lineage", dict[str, Any])
+
+
+class Aliases(Resource):
+    """Names that point at versions."""
+
+    def set(self, name: str, alias: str, version_id: Id) -> dict[str, Any]:
+        """Point an alias at a version."""
+        body = {"version_id": version_id}
+        return self._transport.call("PUT", f"/aliases/{name}/{alias}", dict[str, Any], body=body)
+
+    def delete(self, name: str, alias: str) -> dict[str, Any]:
+        """Remove an alias."""
+        return self._transport.call("DELETE", f"/aliases/{name}/{alias}", dict[str, Any])
+
+
+class Adapters(Resource):
+    """Adapters and where they are warm."""
+
+    def list(
+        self, *, name: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.AdapterState]:
+        """Every adapter of the workspace with its state on each engine."""
+        query = {"name": name, "after": after, "limit": limit}
+        return self._page("/adapters", types.AdapterState, query)  # type: ignore[no-any-return]
+
+    def upload(self, content: bytes, *, name: str, base: Id) -> types.Version:
+        """Register an adapter that was trained elsewhere (GGUF), as a version of `name` on the base version `base`."""
+        query = {"name": name, "base": str(base)}
+        headers = {"content-type": "application/octet-stream"}
+        return self._transport.call("POST", "/adapters", types.Version, content=content, query=query, headers=headers)
+
+
+class Releases(Resource):
+    """Rollouts: how a version takes over."""
+
+    def begin(self, *, endpoint: Id, version: Id, steps: Sequence[int] | None = None, **rules: Any) -> types.Rollout:
+        """Begin a rollout of a version on an endpoint; live feedback decides each step."""
+        body = {"endpoint": str(endpoint), "version": str(version), "steps": steps, **rules}
+        return self._post("/releases", types.Rollout, _without_none(body))
+
+    def list(
+        self, *, endpoint: Id | None = None, status: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Rollout]:
+        """Rollouts, newest first."""
+        query = {"endpoint": endpoint, "status": status, "after": after, "limit": limit}
+        return self._page("/releases", types.Rollout, query)  # type: ignore[no-any-return]
+
+    def get(self, release_id: Id) -> types.Release:
+        """One rollout with every decision."""
+        return self._get(f"/releases/{release_id}", types.Release)
+
+    def cancel(self, release_id: Id, *, reason: str = "asked for") -> types.Rollout:
+        """Stop a rollout and go back to the baseline."""
+        return self._post(f"/releases/{release_id}/cancel", types.Rollout, {"reason": reason})
+
+    def promote(self, release_id: Id, *, reason: str) -> types.Rollout:
+        """Override the evidence; the audit trail records it with the reason."""
+        return self._post(f"/releases/{release_id}/promote", types.Rollout, {"reason": reason})
+
+
+def _without_none(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if value is not None}
