@@ -1,0 +1,1 @@
+"""Training policies: when an endpoint's lessons become a candidate by themselves."""
