@@ -26,9 +26,9 @@ def parts(installation: Installation, address: tuple[str, int]) -> list[Part]:
     """Everything that `up` runs, each part after those it needs."""
     home, configured = installation.home, installation.settings
     env = {"CHARKHA_HOME": str(home), "CHARKHA_PORT": str(address[1])}
-    found = []
+    found: list[Part] = []
     if configured.embedded_database:
-        argv = [sys.executable, "-m", "charkha.kit.postgres", home]
+        argv = [sys.executable, "-m", "charkha.kit.postgres", str(home)]
         found.append(Part("postgres", argv, ready=lambda: launcher.answers(home), grace=30.0))
     found.append(Part("migrate", [*_CHARKHA, "migrate", "--first-run"], env, once=True))
     found += engine_parts(installation)

@@ -54,7 +54,7 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
 
 Record = Opened | Closed
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Record)
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:

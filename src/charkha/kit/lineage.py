@@ -52,7 +52,8 @@ async def sources_of(tx: Tx, target: Node) -> list[Node]:
     query = sa.select(edges.c.source_kind, edges.c.source_id).where(
         edges.c.target_kind == target.kind, edges.c.target_id == target.id
     )
-    return [Node(row[0], row[1]) for row in await tx.all(query.order_by(edges.c.source_kind, edges.c.source_id))]
+    rows = await tx.all(query.order_by(edges.c.source_kind, edges.c.source_id))
+    return [Node(row.source_kind, row.source_id) for row in rows]
 
 
 async def made_of(tx: Tx, source: Node) -> list[Node]:
@@ -60,4 +61,5 @@ async def made_of(tx: Tx, source: Node) -> list[Node]:
     query = sa.select(edges.c.target_kind, edges.c.target_id).where(
         edges.c.source_kind == source.kind, edges.c.source_id == source.id
     )
-    return [Node(row[0], row[1]) for row in await tx.all(query.order_by(edges.c.target_kind, edges.c.target_id))]
+    rows = await tx.all(query.order_by(edges.c.target_kind, edges.c.target_id))
+    return [Node(row.target_kind, row.target_id) for row in rows]

@@ -28,6 +28,22 @@ REVOKE ALL ON FUNCTION charkha_bump_snapshot() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION charkha_bump_snapshot() TO charkha_app, charkha_system;
 """
 
+# Row-level security is forced, so the owner needs a policy too: without one a back-fill changes 0 rows silently. A
+# setting that was set once is '' and not NULL on a pooled connection. Ingest may insert for every workspace.
+_PROTECT = """
+CREATE FUNCTION charkha_protect(target text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE own text := 'workspace_id = nullif(current_setting(''app.ws'', true), '''')::uuid';
+BEGIN
+  EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', target);
+  EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', target);
+  EXECUTE format('CREATE POLICY own_workspace ON %I TO charkha_app USING (%s) WITH CHECK (%s)', target, own, own);
+  EXECUTE format('CREATE POLICY owner_all ON %I TO charkha_owner USING (true) WITH CHECK (true)', target);
+  EXECUTE format('CREATE POLICY system_all ON %I TO charkha_system USING (true) WITH CHECK (true)', target);
+  EXECUTE format('CREATE POLICY ingest_insert ON %I FOR INSERT TO charkha_ingest WITH CHECK (true)', target);
+END $$;
+REVOKE ALL ON FUNCTION charkha_protect(text) FROM PUBLIC;
+"""
+
 # A UUIDv7 begins with its milliseconds, so a month of ids is a range of ids.
 _PARTITIONS = """
 CREATE FUNCTION charkha_uuid_at(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -58,4 +74,5 @@ def upgrade() -> None:
     op.execute(sa.text(SchemaManager.get_schema()))
     op.execute(_GRANTS)
     op.execute(_BUMP)
+    op.execute(_PROTECT)
     op.execute(_PARTITIONS)

@@ -520,230 +520,84 @@ def upgrade() -> None:
     op.create_index(
         "ix_rollout_decisions_rollout", "rollout_decisions", ["workspace_id", "rollout_id", "id"], unique=False
     )
-    op.execute("ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE api_keys FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON api_keys TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON api_keys TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON api_keys TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('api_keys')")
     op.execute("GRANT SELECT, INSERT, UPDATE ON api_keys TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON api_keys TO charkha_system")
-    op.execute("ALTER TABLE audit ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE audit FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON audit TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON audit TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON audit TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('audit')")
     op.execute("GRANT SELECT, INSERT ON audit TO charkha_app")
     op.execute("GRANT SELECT, INSERT ON audit TO charkha_system")
-    op.execute("ALTER TABLE datasets ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE datasets FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON datasets TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON datasets TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON datasets TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('datasets')")
     op.execute("GRANT SELECT, INSERT ON datasets TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON datasets TO charkha_system")
-    op.execute("ALTER TABLE deliveries ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE deliveries FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON deliveries TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON deliveries TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON deliveries TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('deliveries')")
     op.execute("GRANT SELECT, INSERT ON deliveries TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries TO charkha_system")
-    op.execute("ALTER TABLE edges ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE edges FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON edges TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON edges TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON edges TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('edges')")
     op.execute("GRANT SELECT, INSERT, DELETE ON edges TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON edges TO charkha_system")
-    op.execute("ALTER TABLE endpoints ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE endpoints FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON endpoints TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON endpoints TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON endpoints TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('endpoints')")
     op.execute("GRANT SELECT, INSERT, UPDATE ON endpoints TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON endpoints TO charkha_system")
-    op.execute("ALTER TABLE events ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE events FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON events TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON events TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON events TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('events')")
     op.execute("GRANT SELECT, INSERT ON events TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON events TO charkha_system")
-    op.execute("ALTER TABLE feedback ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE feedback FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON feedback TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON feedback TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON feedback TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('feedback')")
     op.execute("GRANT SELECT, INSERT ON feedback TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON feedback TO charkha_system")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON gateways TO charkha_system")
-    op.execute("ALTER TABLE inference_bodies ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE inference_bodies FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON inference_bodies TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON inference_bodies TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON inference_bodies TO charkha_system USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY ingest_insert ON inference_bodies FOR INSERT TO charkha_ingest WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('inference_bodies')")
     op.execute("GRANT SELECT ON inference_bodies TO charkha_app")
     op.execute("GRANT INSERT ON inference_bodies TO charkha_ingest")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON inference_bodies TO charkha_system")
-    op.execute("ALTER TABLE inferences ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE inferences FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON inferences TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON inferences TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON inferences TO charkha_system USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY ingest_insert ON inferences FOR INSERT TO charkha_ingest WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('inferences')")
     op.execute("GRANT SELECT ON inferences TO charkha_app")
     op.execute("GRANT INSERT ON inferences TO charkha_ingest")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON inferences TO charkha_system")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON organisations TO charkha_system")
-    op.execute("ALTER TABLE runs ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE runs FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON runs TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON runs TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON runs TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('runs')")
     op.execute("GRANT SELECT, INSERT, UPDATE ON runs TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON runs TO charkha_system")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_version TO charkha_system")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON spool_offsets TO charkha_ingest")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON spool_offsets TO charkha_system")
-    op.execute("ALTER TABLE suites ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE suites FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON suites TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON suites TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON suites TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('suites')")
     op.execute("GRANT SELECT, INSERT ON suites TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON suites TO charkha_system")
-    op.execute("ALTER TABLE training_policies ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE training_policies FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON training_policies TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON training_policies TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON training_policies TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('training_policies')")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON training_policies TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON training_policies TO charkha_system")
-    op.execute("ALTER TABLE versions ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE versions FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON versions TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON versions TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON versions TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('versions')")
     op.execute("GRANT SELECT, INSERT ON versions TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON versions TO charkha_system")
-    op.execute("ALTER TABLE aliases ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE aliases FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON aliases TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON aliases TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON aliases TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('aliases')")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON aliases TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON aliases TO charkha_system")
-    op.execute("ALTER TABLE dataset_versions ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE dataset_versions FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON dataset_versions TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON dataset_versions TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON dataset_versions TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('dataset_versions')")
     op.execute("GRANT SELECT, INSERT ON dataset_versions TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON dataset_versions TO charkha_system")
-    op.execute("ALTER TABLE evaluation_outcomes ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE evaluation_outcomes FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON evaluation_outcomes TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON evaluation_outcomes TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON evaluation_outcomes TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('evaluation_outcomes')")
     op.execute("GRANT SELECT, INSERT ON evaluation_outcomes TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON evaluation_outcomes TO charkha_system")
-    op.execute("ALTER TABLE evaluations ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE evaluations FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON evaluations TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON evaluations TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON evaluations TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('evaluations')")
     op.execute("GRANT SELECT, INSERT, UPDATE ON evaluations TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON evaluations TO charkha_system")
-    op.execute("ALTER TABLE plans ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE plans FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON plans TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON plans TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON plans TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('plans')")
     op.execute("GRANT SELECT, INSERT ON plans TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON plans TO charkha_system")
-    op.execute("ALTER TABLE rollouts ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE rollouts FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON rollouts TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON rollouts TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON rollouts TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('rollouts')")
     op.execute("GRANT SELECT, INSERT, UPDATE ON rollouts TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON rollouts TO charkha_system")
-    op.execute("ALTER TABLE run_points ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE run_points FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON run_points TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON run_points TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON run_points TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('run_points')")
     op.execute("GRANT SELECT, INSERT, UPDATE ON run_points TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON run_points TO charkha_system")
-    op.execute("ALTER TABLE variants ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE variants FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON variants TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON variants TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON variants TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('variants')")
     op.execute("GRANT SELECT, INSERT ON variants TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON variants TO charkha_system")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON workspaces TO charkha_system")
-    op.execute("ALTER TABLE dataset_examples ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE dataset_examples FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON dataset_examples TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON dataset_examples TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON dataset_examples TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('dataset_examples')")
     op.execute("GRANT SELECT, INSERT ON dataset_examples TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON dataset_examples TO charkha_system")
-    op.execute("ALTER TABLE rollout_decisions ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE rollout_decisions FORCE ROW LEVEL SECURITY")
-    op.execute(
-        "CREATE POLICY own_workspace ON rollout_decisions TO charkha_app USING (workspace_id = nullif(current_setting('app.ws', true), '')::uuid) WITH CHECK (workspace_id = nullif(current_setting('app.ws', true), '')::uuid)"
-    )
-    op.execute("CREATE POLICY owner_all ON rollout_decisions TO charkha_owner USING (true) WITH CHECK (true)")
-    op.execute("CREATE POLICY system_all ON rollout_decisions TO charkha_system USING (true) WITH CHECK (true)")
+    op.execute("SELECT charkha_protect('rollout_decisions')")
     op.execute("GRANT SELECT, INSERT ON rollout_decisions TO charkha_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON rollout_decisions TO charkha_system")
     # ### end Alembic commands ###
