@@ -1,7 +1,6 @@
 """The fixture that every test of the release station starts from."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from tests.release.world import World
@@ -15,8 +14,10 @@ from charkha.kit.jobs import Jobs
 
 
 @pytest.fixture
-async def world(database: Database, jobs: Jobs, secrets_of_test: Secrets, workspace_id: UUID, tmp_path: Path) -> World:
+async def world(database: Database, jobs: Jobs, secrets_of_test: Secrets, tmp_path: Path) -> World:
     """A workspace with an endpoint on a registered base."""
-    await Directory(database, KeyService(secrets_of_test)).prepare()
-    blobs = Blobs(str(tmp_path / "blobs"), secrets_of_test)
-    return await World(database, jobs, blobs, workspace_id).open()
+    directory = Directory(database, KeyService(secrets_of_test))
+    await directory.prepare()
+    first = await directory.first_run()
+    assert first is not None
+    return await World(database, jobs, Blobs(str(tmp_path / "blobs"), secrets_of_test), first).open()

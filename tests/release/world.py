@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from charkha.core.errors import CharkhaError, NotFound
 from charkha.core.events import CandidateTrained, ScorecardReady
 from charkha.core.ids import instant, uuid7
+from charkha.govern.directory import FirstRun
 from charkha.kit.blobs import Blobs
 from charkha.kit.db import Database, Tx
 from charkha.kit.eventlog import EventLog
@@ -126,8 +127,8 @@ class World:
     endpoint: Endpoint
     base: Version
 
-    def __init__(self, database: Database, jobs: Jobs, blobs: Blobs, workspace_id: UUID) -> None:
-        self.database, self.blobs, self.workspace_id = database, blobs, workspace_id
+    def __init__(self, database: Database, jobs: Jobs, blobs: Blobs, first: FirstRun) -> None:
+        self.database, self.blobs, self.workspace_id, self.first = database, blobs, first.workspace_id, first
         self.runs, self.evaluations, self.outcomes, self.engines = Runs(), Evaluations(), Outcomes(), Engines()
         self.events = EventLog(database, jobs)
         self.registry = RegistryService(self.runs, blobs, self.events)
