@@ -30,9 +30,13 @@ class InferenceLog:
                 remedy="If it has only just ended, ask again in a second.",
             )
         row = found[0]
-        kept = row.body_version is not None
+        _refuse_newer(row)
         return InferenceDetail(
-            _inference(row), "kept" if kept else "absent", _request(row) if kept else None, _answer(row)
+            **_columns(row, Inference),
+            kept=row.body_version is not None,
+            prompt=prompt_of(row.request),
+            request=_request(row.request),
+            answer=_answer(row),
         )
 
     async def listed(
@@ -66,9 +70,8 @@ class InferenceLog:
         return await page(tx, query, inferences, _inference, after=after, limit=limit)
 
     async def contents(self, tx: Tx, ids: Collection[UUID]) -> dict[UUID, InferenceContent]:
-        """What the inferences among `ids` were about that are in the log with their content; the others are absent."""
-        rows = await store.with_bodies(tx, ids)
-        return {row.id: _content(row) for row in rows if row.request is not None}
+        """What those of `ids` were about that are in the log; prompt and answer are empty where no content is kept."""
+        return {row.id: _content(row) for row in await store.with_bodies(tx, ids)}
 
     async def observations(
         self,
@@ -100,7 +103,11 @@ class InferenceLog:
 
 
 def _inference(row: sa.Row[Any]) -> Inference:
-    return Inference(**{name: row._mapping[name] for name in Inference.__struct_fields__})
+    return Inference(**_columns(row, Inference))
+
+
+def _columns(row: sa.Row[Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: row._mapping[name] for name in kind.__struct_fields__}
 
 
 def _content(row: sa.Row[Any]) -> InferenceContent:
@@ -120,19 +127,18 @@ def _answer(row: sa.Row[Any]) -> str | None:
     return None if row.answer is None else bytes(row.answer).decode(errors="replace")
 
 
-def _request(row: sa.Row[Any]) -> Any:
-    """The stored request as JSON; as text where it is none."""
-    _refuse_newer(row)
-    if row.request is None:
+def _request(body: bytes | None) -> Any:
+    """A stored request as JSON; as text where it is none."""
+    if body is None:
         return None
     try:
-        return msgspec.json.decode(row.request)
+        return msgspec.json.decode(body)
     except msgspec.DecodeError:
-        return bytes(row.request).decode(errors="replace")
+        return bytes(body).decode(errors="replace")
 
 
 def _refuse_newer(row: sa.Row[Any]) -> None:
-    if row.body_version != BODY_VERSION:
+    if row.body_version not in (None, BODY_VERSION):
         raise CharkhaError(
             f"The content of inference {row.id} is in form {row.body_version}, which this Charkha does not know.",
             remedy="Install the version of Charkha that wrote it, or a newer one.",

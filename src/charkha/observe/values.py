@@ -38,17 +38,17 @@ class Inference(msgspec.Struct, frozen=True):
     degraded: str | None
 
 
-class InferenceDetail(msgspec.Struct, frozen=True):
-    """An inference with what was asked and answered; `content` is "absent" where its endpoint keeps none."""
+class InferenceDetail(Inference, frozen=True):
+    """An inference with what was asked and answered: all empty where its endpoint keeps no content."""
 
-    inference: Inference
-    content: str
+    kept: bool
+    prompt: tuple[Message, ...]
     request: Any
     answer: str | None
 
 
 class InferenceContent(msgspec.Struct, frozen=True):
-    """What one inference was about: the conversation that the model saw, and its answer."""
+    """What one inference was about: the conversation that the model saw, and its answer; empty where none is kept."""
 
     id: UUID
     endpoint_id: UUID | None

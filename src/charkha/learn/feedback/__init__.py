@@ -1,0 +1,1 @@
+"""Feedback: what people and programs say of answers, and what that teaches."""
