@@ -5,6 +5,7 @@ Nothing has been sent to the client while this module works, so whatever it trie
 
 import asyncio
 import functools
+import io
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,7 @@ _MAX_ERROR_BYTES = 64 * 2**10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _BREAKS = 2  # a request that broke its engine this often is not tried again: it may be what breaks it
 _PASSED_ON = frozenset({400, 413, 422, 429})
+_LARGE = 2**19
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 
@@ -93,8 +95,9 @@ class Upstream:
             raise Invalid(f"The engine '{target.engine}' refuses this: {error}.") from error
 
     async def _once(self, call: UpstreamCall) -> aiohttp.ClientResponse:
+        data = call.body if len(call.body) < _LARGE else io.BytesIO(call.body)  # aiohttp writes this one piece by piece
         return await self._session.post(
-            call.url, data=call.body, headers=call.headers, allow_redirects=False, timeout=_TIMEOUT
+            call.url, data=data, headers=call.headers, allow_redirects=False, timeout=_TIMEOUT
         )
 
     async def _ensure(self, target: Target, workspace_id: UUID) -> None:
