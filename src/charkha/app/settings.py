@@ -90,6 +90,7 @@ class Rollout(Section):
 
     steps: tuple[int, ...] = Field((1, 10, 50, 100), description="shares of the traffic that a candidate gets, in %")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="chance of a wrong verdict that a rollout may take")
+    minimum: int = Field(3, ge=1, description="fewest scored answers of a candidate before it can be called better")
 
     @field_validator("steps")
     @classmethod

@@ -1,10 +1,13 @@
 """`charkha up`: which parts an installation has, in which order, and what a person is told when they are up."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -55,8 +58,20 @@ def engine_parts(installation: Installation) -> list[Part]:
         command = engine.command()
         if command is not None:
             ready = installation.home / "engine" / name / "ready.json"
-            found.append(Part(f"engine-{name}", command, ready_file=ready, ready_seconds=300.0, grace=15.0))
+            found.append(Part(f"engine-{name}", command, ready=_engine_answers(ready), ready_seconds=300.0, grace=15.0))
     return found
+
+
+def _engine_answers(ready_file: Path) -> Callable[[], bool]:
+    """Whether the engine that wrote `ready_file` has loaded its model; it listens long before."""
+
+    def look() -> bool:
+        if not ready_file.exists():
+            return False
+        port = json.loads(ready_file.read_text())["port"]
+        return listener.answers("127.0.0.1", port, "/health")
+
+    return look
 
 
 def run(configured: Settings, *, turn: bool = False) -> int:

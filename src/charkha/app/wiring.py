@@ -101,7 +101,7 @@ class Wiring:
             jobs,
             events,
             steps=rollout.steps,
-            rules=Rules(alpha=rollout.alpha),
+            rules=Rules(alpha=rollout.alpha, minimum=rollout.minimum),
         )
 
     def routers(self) -> list[Router]:

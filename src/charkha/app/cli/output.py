@@ -12,6 +12,8 @@ from charkha.client.errors import ApiError, ConnectionFailed
 from charkha.core.errors import CharkhaError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_WHOLE = frozenset({"at", "name", "status", "created_at", "started_at", "kind", "number", "share", "state", "part"})
+_PIPE_WIDTH = 240
 _EXIT_BY_STATUS = {400: 2, 401: 3, 403: 3, 404: 4, 409: 5, 413: 2, 422: 2}
 
 
@@ -41,7 +43,7 @@ def show_page(page: Any, columns: Sequence[str], *, as_json: bool, empty: str) -
     if not page.data:
         click.echo(empty)
         return
-    table([msgspec.to_builtins(row) for row in page.data], columns)
+    table([_fields(row) for row in page.data], columns)
     if page.next:
         click.echo(f"More: --after {page.next}")
 
@@ -53,15 +55,20 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column.replace("_", " "), overflow="fold")
+        is_whole = column.endswith("id") or column in _WHOLE
+        grid.add_column(column.replace("_", " "), overflow="fold", no_wrap=is_whole)
     for row in rows:
         grid.add_row(*(cell(row.get(column)) for column in columns))
-    Console(highlight=False).print(grid)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(grid)
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return row if isinstance(row, dict) else msgspec.structs.asdict(row)
 
 
 def details(value: Any) -> None:
     """Print one thing, a line for each field."""
-    for name, content in msgspec.to_builtins(value).items():
+    for name, content in _fields(value).items():
         if content is not None:
             click.echo(f"{name.replace('_', ' '):>22}  {cell(content)}")
 
@@ -76,7 +83,7 @@ def cell(value: Any) -> str:
         return f"{value:.3g}"
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | msgspec.Struct):
         return msgspec.json.encode(value).decode()
     return str(value)
 
