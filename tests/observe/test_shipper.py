@@ -209,7 +209,7 @@ async def test_records_that_the_log_cannot_take_are_set_aside_and_stop_nobody(
     writer = gateway(tmp_path)
     writer.append(b"no record at all")
     old = exchange(writer, workspace_id, inference_id=uuid7(1_000))
-    exchange(writer, workspace_id, inference_id=uuid7(2**47))
+    exchange(writer, workspace_id, inference_id=uuid7(2**48 - 1))
     exchange(writer, workspace_id, at_ms=2**62)
     good = exchange(writer, workspace_id, model="nul\0", subject_id="\0", episode_id="e\0")
     wild = opened(workspace_id)
@@ -256,6 +256,20 @@ async def test_a_failed_transaction_is_done_again(
     writer.close()
     assert await shipper.ship_once() == 4
     assert set(await logged(database, workspace_id)) == ids | {waiting.id}
+
+
+async def test_directories_of_gateways_that_are_long_gone_are_removed(
+    shipper: Shipper, tmp_path: Path, workspace_id: UUID
+) -> None:
+    writer = gateway(tmp_path)
+    exchange(writer, workspace_id)
+    writer.close()
+    await shipper.ship_once()
+    await shipper.ship_once()
+    assert writer.directory.exists(), "somebody may just be starting"
+    os.utime(writer.directory, (0, 0))
+    await shipper.ship_once()
+    assert not writer.directory.exists()
 
 
 async def test_workspaces_share_a_spool_and_nothing_else(
@@ -322,7 +336,11 @@ async def test_killing_the_shipper_loses_and_doubles_nothing(
     traffic = Traffic(tmp_path, workspace_id)
     for _ in range(16):
         child = subprocess.Popen([sys.executable, "-c", SHIPPING, urls.database, str(tmp_path)])
-        await asyncio.sleep(random.uniform(0.9, 1.6))
+        before = len(await logged(database, workspace_id))
+        while len(await logged(database, workspace_id)) == before:
+            assert child.poll() is None
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(random.uniform(0, 0.3))
         child.kill()
         assert child.wait() == -9
     during = len(await logged(database, workspace_id))

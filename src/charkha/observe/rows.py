@@ -50,12 +50,12 @@ def rows(finished: Finished) -> Rows:
     return Rows(start | (_end(closed) if closed else _without_end(finished.lost)), _body(opened, closed))
 
 
-def month(inference_id: UUID) -> str:
-    """The month (`YYYYMM`, UTC) whose partition an id belongs to. Raises OverflowError for an id beyond the calendar."""
+def month(inference_id: UUID) -> str | None:
+    """The month (`YYYYMM`, UTC) whose partition an id belongs to; None for an id beyond the calendar."""
     try:
         return f"{ids.instant(inference_id):%Y%m}"
-    except ValueError as error:
-        raise OverflowError(str(error)) from error
+    except ValueError:
+        return None
 
 
 def _end(closed: Closed) -> dict[str, Any]:

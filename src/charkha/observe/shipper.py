@@ -6,6 +6,8 @@ at the stored offsets.
 """
 
 import asyncio
+import contextlib
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from charkha.observe.rows import Rows, month, rows
 from charkha.observe.stream import Finished, Segment, Stream
 
 POLL_SECONDS = 0.2
+EMPTY_SECONDS = 3_600  # a living gateway's directory is never empty; one that is just starting is not yet so old
 BATCH_RECORDS, BATCH_BYTES = 4_000, 16 * 2**20
 _BACKOFF = Backoff(first=POLL_SECONDS, most=5.0)
 log = logger(__name__)
@@ -134,27 +137,20 @@ class Shipper:
 
     async def _placed(self, stream: Stream, finished: list[Finished]) -> list[Rows]:
         """The rows that have a month in the log. One that cannot have any is set aside, with its whole segment."""
-        if any(_month(each) not in self._months for each in finished):
+        if any(month(each.opened.id) not in self._months for each in finished):
             await ensure_partitions(self._database)
             async with self._database.begin("charkha_ingest") as conn:
                 self._months = await months(conn)
         placed = []
         for each in finished:
             try:
-                if _month(each) in self._months:
+                if month(each.opened.id) in self._months:
                     placed.append(rows(each))
                     continue
             except OverflowError as error:
                 log.error("shipper.refused", inference=str(each.opened.id), why=str(error))
             stream.refuse(each)
         return placed
-
-
-def _month(finished: Finished) -> str:
-    try:
-        return month(finished.opened.id)
-    except OverflowError:
-        return "none"
 
 
 def _writer(path: Path) -> str:
@@ -183,8 +179,12 @@ def _segments(directory: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for instance in sorted(directory.iterdir()):
         if instance.is_dir():
-            for path in spool.segments(instance):
+            paths = spool.segments(instance)
+            for path in paths:
                 found[_writer(path)].append(path)
+            if not paths and instance.stat().st_mtime < time.time() - EMPTY_SECONDS:
+                with contextlib.suppress(OSError):  # it holds a quarantined segment: somebody should look at it
+                    instance.rmdir()
     return dict(found)
 
 
