@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from charkha.core.errors import Invalid
-from charkha.kit.weights.convert import BASE_HASH_KEY, Geometry, check_peft, permute, to_gguf
+from charkha.kit.weights.convert import Geometry, check_peft, permute, to_gguf
+from charkha.kit.weights.gguf_check import BASE_HASH_KEY
 
 GEOMETRY = Geometry("llama", heads=4, kv_heads=2)
 NAME = "base_model.model.model.layers.{}.self_attn.{}.lora_{}.weight"

@@ -1,6 +1,7 @@
 """The Hugging Face directory of a model, and the tokens of its chats: the same model that llama.cpp serves."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,16 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         hf_directory(tmp_path / "model.gguf", tmp_path)
     with pytest.raises(Invalid, match="cannot be read"):
         hf_directory(tmp_path / "absent.gguf", tmp_path)
+
+
+def test_a_full_disk_is_told_before_anything_is_written(
+    task: TinyTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(OSError, match="No space left"):
+        hf_directory(task.model_gguf, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
 texts = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=40)

@@ -22,15 +22,15 @@ skipped) or `error` (code, message, remedy; exit 1). An example that does not fi
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from charkha.core.errors import CharkhaError, Invalid
+from charkha.core.errors import Invalid
 from charkha.core.messages import Example
 from charkha.kit.weights import child, convert, files, hf
 from charkha.kit.weights.chat import Encoded, answer_tokens, encode
@@ -38,9 +38,6 @@ from charkha.kit.weights.chat import Encoded, answer_tokens, encode
 name: Final = "label_ranking"
 
 _NICENESS: Final = 5
-_FAILED: Final = 1
-_CHUNK: Final = 16
-"""Examples between two reports of progress; they share trees (see `prefix_tree`)."""
 
 
 class Variant(BaseModel):
@@ -79,6 +76,10 @@ class Row(msgspec.Struct):
     score: float
 
 
+Progress = Callable[[str, int], None]
+"""Told the variant and how many of its examples are done."""
+
+
 @dataclass(frozen=True)
 class Question:
     """An example in tokens. `choices`: what is scored; the first `ranked` of them may be predicted, `truth` is wanted."""
@@ -90,31 +91,13 @@ class Question:
     truth: int
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the program; see the module for what it prints and returns."""
-    report = child.begin(_NICENESS)
-    try:
-        execute(read_job(Path(argv[0])), report)
-        return 0
-    except CharkhaError as error:
-        report("error", code=error.code, message=error.message, remedy=error.remedy)
-    except Exception as error:
-        report("error", code="internal_error", message=f"The evaluator failed: {error!r}.", remedy="See its log.")
-        raise
-    return _FAILED
-
-
-def read_job(path: Path) -> Job:
-    """JOB.json, checked."""
-    try:
-        job = Job.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise Invalid(f"{field}: {first['msg']}.", param=field, remedy=f"Correct {field} in {path.name}.") from error
+def main(path: Path, report: child.Reporter) -> int:
+    """Run the program on JOB.json; see the module for what it reports and returns."""
+    job = child.read(path, Job)
     if job.labels is not None and len(set(job.labels)) < max(2, len(job.labels)):
         raise Invalid("Ranking needs at least two labels, all different.", param="labels", remedy="Correct labels.")
-    return job
+    execute(job, report)
+    return 0
 
 
 def execute(job: Job, report: child.Reporter) -> None:
@@ -131,10 +114,14 @@ def execute(job: Job, report: child.Reporter) -> None:
     model = hf.load_model(directory, job.precision)
     layers = lora.attach(model)
     report("started", examples=len(questions), variants=len(job.adapters), skipped=len(examples) - len(questions))
+
+    def progress(variant: str, done: int) -> None:
+        report("progress", variant=variant, done=done, total=len(questions))
+
     rows: list[Row] = []
     for variant in job.adapters:
         select(layers, variant)
-        rows.extend(score_variant(model, variant.name, questions, job, report))
+        rows += score_variant(model, variant.name, questions, job.labels, progress)
     files.write_bytes(job.output, msgspec.json.Encoder().encode_lines(rows))
     report(
         "done",
@@ -148,7 +135,7 @@ def read_examples(path: Path) -> list[Example]:
     """The examples, one JSON object a line. Raises Invalid if there are none."""
     try:
         examples = msgspec.json.Decoder(Example).decode_lines(path.read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         raise Invalid(f"The examples cannot be read: {error}.", remedy="Give one example a line.") from error
     if not examples:
         raise Invalid("There are no examples to score.", remedy="Give a data set that has some.", code="empty_data")
@@ -193,53 +180,67 @@ def select(layers: dict[str, Any], variant: Variant) -> None:
 
 
 def score_variant(
-    model: Any, variant: str, questions: Sequence[Question], job: Job, report: child.Reporter
-) -> Iterator[Row]:
+    model: Any, variant: str, questions: Sequence[Question], labels: Sequence[str] | None, progress: Progress
+) -> list[Row]:
     """The rows of one variant, in the order of the examples."""
     import torch
 
-    for start in range(0, len(questions), _CHUNK):
-        chunk = questions[start : start + _CHUNK]
-        with torch.inference_mode():
-            yield from rank(model, variant, chunk, job.labels) if job.labels else follow(model, variant, chunk)
-        report("progress", variant=variant, done=start + len(chunk), total=len(questions))
+    with torch.inference_mode():
+        if labels:
+            return rank(model, variant, questions, labels, progress)
+        return follow(model, variant, questions, progress)
 
 
-def rank(model: Any, variant: str, questions: Sequence[Question], labels: Sequence[str]) -> Iterator[Row]:
+def rank(
+    model: Any, variant: str, questions: Sequence[Question], labels: Sequence[str], progress: Progress
+) -> list[Row]:
     """Predict the most probable label of each question."""
     import torch
 
     from charkha.kit.weights.answers import score
 
     pairs = [(question.prompt, choice) for question in questions for choice in question.choices]
-    totals = torch.cat([scores.totals() for scores in score(model, pairs)])
-    for question, values in zip(questions, totals.split([len(q.choices) for q in questions]), strict=True):
-        best = int(values[: question.ranked].argmax())
-        yield Row(
-            index=question.index,
-            variant=variant,
-            predicted=labels[best],
-            correct=int(best == question.truth),
-            log_probability=float(values[question.truth]),
-            score=float(values.softmax(-1)[question.truth]),
-        )
+    owners = [place for place, question in enumerate(questions) for _ in question.choices]
+    totals = []
+    for scores in score(model, pairs):
+        totals.append(scores.totals())
+        progress(variant, owners[scores.pairs[-1]] + 1)
+    parts = torch.cat(totals).split([len(question.choices) for question in questions])
+    return [ranked(variant, question, values, labels) for question, values in zip(questions, parts, strict=True)]
 
 
-def follow(model: Any, variant: str, questions: Sequence[Question]) -> Iterator[Row]:
+def ranked(variant: str, question: Question, values: Any, labels: Sequence[str]) -> Row:
+    """The row of a question, from the log-probabilities of its choices."""
+    best = int(values[: question.ranked].argmax())
+    return Row(
+        index=question.index,
+        variant=variant,
+        predicted=labels[best],
+        correct=int(best == question.truth),
+        log_probability=float(values[question.truth]),
+        score=float(values.softmax(-1)[question.truth]),
+    )
+
+
+def follow(model: Any, variant: str, questions: Sequence[Question], progress: Progress) -> list[Row]:
     """Score the wanted answer of each question token by token."""
     from charkha.kit.weights.answers import score
 
-    pairs = [(question.prompt, question.choices[question.truth]) for question in questions]
-    for scores in score(model, pairs):
+    rows: list[Row] = []
+    for scores in score(model, [(question.prompt, question.choices[question.truth]) for question in questions]):
         for place, mean, accuracy in zip(scores.pairs, scores.means(), scores.accuracies(), strict=True):
-            yield Row(
-                index=questions[place].index,
-                variant=variant,
-                predicted=None,
-                correct=int(accuracy == 1),
-                log_probability=float(mean),
-                score=float(accuracy),
+            rows.append(
+                Row(
+                    index=questions[place].index,
+                    variant=variant,
+                    predicted=None,
+                    correct=int(accuracy == 1),
+                    log_probability=float(mean),
+                    score=float(accuracy),
+                )
             )
+        progress(variant, len(rows))
+    return rows
 
 
 def summary(variant: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -250,4 +251,4 @@ def summary(variant: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(child.run(main, sys.argv[1:], _NICENESS))

@@ -18,9 +18,7 @@ import numpy.typing as npt
 
 from charkha.core.errors import Invalid
 from charkha.kit.weights.files import new_file
-
-BASE_HASH_KEY: Final = "charkha.base_hash"
-"""Metadata of a GGUF adapter: the SHA-256 of the GGUF model that it was trained on."""
+from charkha.kit.weights.gguf_check import BASE_HASH_KEY
 
 _MAX_FILE: Final = 1 << 30
 _MAX_HEADER: Final = 8 << 20

@@ -4,7 +4,9 @@ This is the only place that turns one form of a *model* into the other; adapters
 bfloat16 safetensors with the tokenizer and its chat template. Nothing in the directory names code (`auto_map`).
 """
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +18,14 @@ Precision = Literal["auto", "bfloat16", "float32"]
 
 _MANIFEST = "manifest.json"
 _MAGIC = b"GGUF"
+_SPARE = 32 << 20  # bytes for the tokenizer and what others write meanwhile
 
 
 def hf_directory(gguf: Path, models_dir: Path) -> Path:
     """`models_dir`/<sha256 of the GGUF>/, made if it is not there or was damaged. Safe to call from several processes.
 
     Takes about 20 s and 1.5 GB the first time for 135 M parameters, and half a second (the hashing) after that.
-    Raises Invalid if the file is no GGUF model that can be read.
+    Raises Invalid if the file is no GGUF model that can be read, and OSError (ENOSPC) if the disk has no room.
     """
     _check_magic(gguf)
     target = models_dir / sha256_of(gguf)
@@ -114,10 +117,17 @@ def _convert(gguf: Path, directory: Path) -> None:
         )
     except (ValueError, KeyError, IndexError) as error:
         raise Invalid(f"{gguf} cannot be converted: {error}.", remedy="Use a model of a known architecture.") from error
+    _check_space(directory, 2 * model.num_parameters())
     model.to(torch.bfloat16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     for name in ("config.json", "tokenizer_config.json"):
         _strip_code(directory / name)
+
+
+def _check_space(directory: Path, size: int) -> None:
+    """Raise the error that a full disk brings, before a writer that hides it starts to write."""
+    if shutil.disk_usage(directory).free < size + _SPARE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
 
 
 def _strip_code(config: Path) -> None:

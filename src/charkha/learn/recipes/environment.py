@@ -2,12 +2,10 @@
 
 from typing import Final
 
+from charkha.kit.weights.child import FAILED
 from charkha.kit.weights.environment import ENVIRONMENT
 
 CANCELLED: Final = 75
 """Exit status of a recipe that was told to stop (SIGTERM) and left a checkpoint: starting it again goes on from there."""
-
-FAILED: Final = 1
-"""Exit status of a recipe that reported an `error` event: starting it again without a change cannot help."""
 
 __all__ = ["CANCELLED", "ENVIRONMENT", "FAILED"]

@@ -12,7 +12,7 @@ def planned_steps(examples: int, batch_size: int, epochs: float, least: int) -> 
 
 def fitting_steps(done: int, planned: int, seconds_left: float, seconds_per_step: float) -> int:
     """The total number of steps that `seconds_left` allows after `done`: one more at least, `planned` at most."""
-    more = min(planned - done, seconds_left / seconds_per_step) if seconds_per_step > 0 else planned - done
+    more = min(planned - done, max(0.0, seconds_left) / seconds_per_step) if seconds_per_step > 0 else planned - done
     return done + max(1, math.floor(more))
 
 

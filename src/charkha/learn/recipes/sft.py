@@ -16,28 +16,26 @@ The method is LoRA (Hu et al., 2021) on all linear layers with AdamW; the loss i
 and the end of the turn, nothing else. Importing this module for its `Config` imports no torch.
 """
 
-import errno
 import hashlib
 import importlib.metadata
 import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from charkha.core.errors import CharkhaError, Invalid, StorageFull
+from charkha.core.errors import Invalid
 from charkha.core.messages import Example
 from charkha.kit.weights import child, convert, files, hf
 from charkha.kit.weights.chat import Encoded, encode
 from charkha.learn.recipes import schedule
-from charkha.learn.recipes.environment import CANCELLED, FAILED
+from charkha.learn.recipes.environment import CANCELLED
 
 if TYPE_CHECKING:
     from charkha.learn.recipes.training import Training
@@ -46,7 +44,6 @@ name: Final = "sft"
 
 _NICENESS: Final = 10
 _ARTEFACTS: Final = ("adapter.safetensors", "adapter_config.json", "adapter.gguf")
-_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_KEPT_ASIDE: Final = 48
 
 
@@ -95,46 +92,13 @@ class Run(BaseModel):
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the program; see the module for what it prints and returns."""
-    report, stop = child.begin(_NICENESS), Event()
+def main(path: Path, report: child.Reporter) -> int:
+    """Run the program on run.json; see the module for what it reports and returns."""
+    stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        with disk():
-            run = read_run(Path(argv[0]))
-            with files.locked(run.output_dir / ".lock"):
-                return execute(run, report, stop)
-    except CharkhaError as error:
-        report("error", code=error.code, message=error.message, remedy=error.remedy)
-    except Exception as error:
-        report("error", code="internal_error", message=f"The recipe failed: {error!r}.", remedy="See its log.")
-        raise
-    return FAILED
-
-
-@contextmanager
-def disk() -> Iterator[None]:
-    """Turn errors of the file system into ours."""
-    try:
-        yield
-    except BrokenPipeError:  # nobody listens any more: not the disk's doing
-        raise
-    except OSError as error:
-        if error.errno in _DISK_FULL:
-            remedy = "Free space; the run then goes on from its last checkpoint."
-            raise StorageFull("The disk is full.", remedy=remedy) from error
-        message = f"{error.filename or 'A file'}: {error.strerror or error}."
-        raise Invalid(message, remedy="Check that path.", code="unreadable") from error
-
-
-def read_run(path: Path) -> Run:
-    """run.json, checked."""
-    try:
-        return Run.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise Invalid(f"{field}: {first['msg']}.", param=field, remedy=f"Correct {field} in {path.name}.") from error
+    run = child.read(path, Run)
+    with files.locked(run.output_dir / ".lock"):
+        return execute(run, report, stop)
 
 
 def execute(run: Run, report: child.Reporter, stop: Event) -> int:
@@ -297,4 +261,4 @@ def finished_before(run: Run) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(child.run(main, sys.argv[1:], _NICENESS))
