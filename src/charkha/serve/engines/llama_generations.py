@@ -17,8 +17,8 @@ import msgspec
 import structlog
 
 from charkha.core.errors import Conflict, Unavailable
+from charkha.serve.engines.llama_fields import AdapterUse
 from charkha.serve.engines.llama_process import Worker, WorkerFailed
-from charkha.serve.engines.llama_requests import AdapterUse
 from charkha.serve.engines.llama_worker import Spec
 
 log = structlog.get_logger()

@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 _START_SECONDS: Final = 120
 # Threads that spin at a barrier while another program holds a core wait for its whole time slice, several hundred times
-# a token: let them sleep instead.
+# a token: let them sleep instead. Measured beside four busy processes: 1.5 to 2.3 requests a second against less than 0.4.
+# Who has the machine to himself may set OMP_WAIT_POLICY=active.
 _ENVIRONMENT: Final = {"OMP_WAIT_POLICY": "passive"}
 
 
@@ -54,7 +55,7 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**_ENVIRONMENT, **os.environ},
         )
         worker = cls(process, spec, request_seconds)
         try:

@@ -6,12 +6,21 @@ clients commonly send and this engine has no use for (`user`, `metadata`, …) i
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from charkha.core.errors import Invalid
+from charkha.serve.engines.llama_fields import (
+    MAX_CALLS,
+    AdapterUse,
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Format,
+    GenerationRequest,
+    Message,
+)
 from charkha.serve.engines.llama_schemas import check_schema
 
 CHAT: Final = "/v1/chat/completions"
@@ -21,92 +30,12 @@ EMBEDDINGS: Final = "/v1/embeddings"
 _IGNORED: Final = frozenset(
     {"metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"}
 )
-_MAX_CALLS: Final = 16
 # A control token written inside a message would end the turn and begin another in anybody's name. A zero-width space
 # makes it the plain text that it was meant to be.
 _CONTROL: Final = re.compile(r"<(?=\|[a-z_]{1,32}\|>)")
 _AT_FIELD: Final = re.compile(r"`\$\.?([A-Za-z_]+)|unknown field `(\w+)`|required field `(\w+)`")
 
-_Unit = Annotated[float, Meta(ge=0, le=1)]
-_Penalty = Annotated[float, Meta(ge=-2, le=2)]
-_Stop = Annotated[str, Meta(min_length=1, max_length=256)]
-_Token = Annotated[int, Meta(ge=0)]
-# A text, texts, tokens, or lists of tokens; `_prompts` checks that they are not mixed.
-_Prompt = str | Annotated[list[str | _Token | Annotated[list[_Token], Meta(min_length=1)]], Meta(max_length=8192)]
-
-
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
-
-
-class AdapterUse(msgspec.Struct, forbid_unknown_fields=True):
-    """One adapter of a blend, by the SHA-256 of its file, and how strongly it is applied (1 = as trained)."""
-
-    id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    weight: Annotated[float, Meta(ge=-8, le=8)] = 1.0
-
-
-class _TextPart(msgspec.Struct, tag_field="type", tag="text"):
-    text: str
-
-
-class _Message(msgspec.Struct):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[_TextPart] | None = None
-    tool_calls: list[Any] | None = None
-
-
-class _SchemaFormat(msgspec.Struct):
-    schema: dict[str, Any]
-
-
-class _Format(msgspec.Struct):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: _SchemaFormat | None = None
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool = False
-
-
-class _Base(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    model: str = ""
-    adapters: Annotated[list[AdapterUse], Meta(max_length=8)] = []
-
-
-class _Generation(_Base, kw_only=True):
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: _Unit | None = None
-    min_p: _Unit | None = None
-    top_k: Annotated[int, Meta(ge=0, le=100_000)] | None = None
-    seed: int | None = None
-    n: Annotated[int, Meta(ge=1, le=_MAX_CALLS)] = 1
-    stop: _Stop | Annotated[list[_Stop], Meta(max_length=16)] | None = None
-    frequency_penalty: _Penalty | None = None
-    presence_penalty: _Penalty | None = None
-    logit_bias: Annotated[dict[int, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] | None = None
-    response_format: _Format | None = None
-    stream: bool = False
-    stream_options: _StreamOptions | None = None
-
-
-class _Chat(_Generation, kw_only=True):
-    messages: Annotated[list[_Message], Meta(min_length=1, max_length=4096)]
-    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
-    logprobs: bool = False
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-
-
-class _Completion(_Generation, kw_only=True):
-    prompt: _Prompt
-    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-
-
-class _Embedding(_Base, kw_only=True):
-    input: _Prompt
-    encoding_format: Literal["float", "base64"] = "float"
 
 
 @dataclass(frozen=True)
@@ -139,10 +68,10 @@ def understand(path: str, body: bytes, limits: Limits) -> Asked:
     """Check a request body. Raises Invalid that names the field (`param`) and says what it may be."""
     fields = _fields(body)
     if path == CHAT:
-        return _chat(_typed(fields, _Chat), limits)
+        return _chat(_typed(fields, ChatRequest), limits)
     if path == COMPLETIONS:
-        return _completion(_typed(fields, _Completion), limits)
-    return _embedding(_typed(fields, _Embedding), limits)
+        return _completion(_typed(fields, CompletionRequest), limits)
+    return _embedding(_typed(fields, EmbeddingRequest), limits)
 
 
 def _fields(body: bytes) -> dict[str, Any]:
@@ -162,7 +91,7 @@ def _typed(fields: dict[str, Any], kind: type[_Kind]) -> _Kind:
         raise Invalid(f"{name or 'The request'}: {error}.", param=name, remedy="Correct that field.") from error
 
 
-def _chat(request: _Chat, limits: Limits) -> Asked:
+def _chat(request: ChatRequest, limits: Limits) -> Asked:
     if request.tools and request.tool_choice != "none":
         remedy = "Describe the tools in the system message and set response_format to a json_schema of the call."
         _wrong("tools", "this model's chat template knows no tools", remedy)
@@ -176,7 +105,7 @@ def _chat(request: _Chat, limits: Limits) -> Asked:
     return _asked(CHAT, request, [call])
 
 
-def _completion(request: _Completion, limits: Limits) -> Asked:
+def _completion(request: CompletionRequest, limits: Limits) -> Asked:
     common = _sampling(request, limits)
     if request.logprobs is not None:
         common["logprobs"] = max(1, request.logprobs)
@@ -184,19 +113,19 @@ def _completion(request: _Completion, limits: Limits) -> Asked:
     return _asked(COMPLETIONS, request, calls, legacy_logprobs=request.logprobs is not None)
 
 
-def _embedding(request: _Embedding, limits: Limits) -> Asked:
+def _embedding(request: EmbeddingRequest, limits: Limits) -> Asked:
     if request.adapters:
         _wrong("adapters", "embeddings are the base model's", "Leave adapters out.")
     inputs = _prompts("input", request.input, limits)
     return Asked(EMBEDDINGS, [{"input": inputs, "encoding_format": request.encoding_format}], [])
 
 
-def _asked(path: str, request: _Generation, calls: list[dict[str, Any]], legacy_logprobs: bool = False) -> Asked:
+def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], legacy_logprobs: bool = False) -> Asked:
     names = [adapter.id for adapter in request.adapters]
     if len(set(names)) != len(names):
         _wrong("adapters", "an adapter comes twice", "Name each once, with the sum of its weights.")
-    if len(calls) * request.n > _MAX_CALLS:
-        _wrong("n", f"it asks for {len(calls) * request.n} choices", f"Ask for at most {_MAX_CALLS} in one request.")
+    if len(calls) * request.n > MAX_CALLS:
+        _wrong("n", f"it asks for {len(calls) * request.n} choices", f"Ask for at most {MAX_CALLS} in one request.")
     return Asked(
         path,
         [_varied(call, number) for call in calls for number in range(request.n)],
@@ -213,7 +142,7 @@ def _varied(call: dict[str, Any], number: int) -> dict[str, Any]:
     return call | {"seed": (call["seed"] + number) % 0xFFFFFFFF} if "seed" in call else call
 
 
-def _sampling(request: _Generation, limits: Limits) -> dict[str, Any]:
+def _sampling(request: GenerationRequest, limits: Limits) -> dict[str, Any]:
     names = ("temperature", "top_p", "min_p", "top_k", "stop", "frequency_penalty", "presence_penalty")
     call = {name: value for name in names if (value := getattr(request, name)) is not None}
     call["max_tokens"] = min(request.max_tokens or limits.context, limits.context)
@@ -228,11 +157,11 @@ def _sampling(request: _Generation, limits: Limits) -> dict[str, Any]:
     return call
 
 
-def _wants_usage(request: _Generation) -> bool:
+def _wants_usage(request: GenerationRequest) -> bool:
     return bool(request.stream_options and request.stream_options.include_usage)
 
 
-def _format(wanted: _Format) -> dict[str, Any]:
+def _format(wanted: Format) -> dict[str, Any]:
     if wanted.type == "json_object":
         return {"type": "json_object"}
     if wanted.json_schema is None:
@@ -241,7 +170,7 @@ def _format(wanted: _Format) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.json_schema.schema}}
 
 
-def _message(message: _Message) -> dict[str, str]:
+def _message(message: Message) -> dict[str, str]:
     if message.tool_calls:
         _wrong("messages", "this model's chat template knows no tool calls", "Write the call as text in content.")
     content = message.content

@@ -111,7 +111,7 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         """Raises ValueError if the model file is not sound."""
-        self._config, self._broken = config, False
+        self._config, self._broken, self._parent = config, False, os.getppid()
         self._served_path = Path(config.served_path or config.model_path)
         model, base_hash = Path(config.model_path), config.base_hash or sha256_of(Path(config.model_path))
         limits = Limits(config.context, check_model(model).vocabulary)
@@ -180,8 +180,7 @@ class Engine:
             raise WorkerFailed(f"the model could not be converted: {explain(process.returncode or 0)}: {last}")
 
     async def _watch_parent(self) -> None:
-        parent = os.getppid()
-        while os.getppid() == parent:  # noqa: ASYNC110  (nothing tells us of it but this)
+        while os.getppid() == self._parent:  # noqa: ASYNC110  (nothing tells us of it but this)
             await asyncio.sleep(1)
         log.warning("parent_ended")
         self._stop()
