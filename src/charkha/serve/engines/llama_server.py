@@ -64,6 +64,7 @@ class EngineConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def main(arguments: list[str]) -> int:
     """Serve until told to stop. Exit status 0 after SIGTERM, 1 when the engine cannot work, 2 for a wrong start."""
+    parent = os.getppid()  # now: it may end while we load
     if len(arguments) != 1:
         sys.stderr.write("usage: llama_server CONFIG.json\n")
         return 2
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> int:
         return 1
     for left in run_dir.glob("*.sock"):
         left.unlink()
-    return asyncio.run(_serve(config))
+    return asyncio.run(_serve(config, parent))
 
 
 def _absolute(config: EngineConfig) -> EngineConfig:
@@ -88,11 +89,11 @@ def _absolute(config: EngineConfig) -> EngineConfig:
     return msgspec.structs.replace(config, **paths)
 
 
-async def _serve(config: EngineConfig) -> int:
+async def _serve(config: EngineConfig, parent: int) -> int:
     listener = socket.create_server((config.host, config.port), backlog=1024)
     _tell(config, listener.getsockname()[1])
     try:
-        return await Engine(config).run(listener)
+        return await Engine(config, parent).run(listener)
     except ValueError as error:
         log.critical("model_refused", model=config.model_path, reason=str(error))
         return 1
@@ -109,9 +110,9 @@ def _tell(config: EngineConfig, port: int) -> None:
 class Engine:
     """The parts of the engine process, and its life from the first request to the last."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        """Raises ValueError if the model file is not sound."""
-        self._config, self._broken, self._parent = config, False, os.getppid()
+    def __init__(self, config: EngineConfig, parent: int) -> None:
+        """`parent` is the process with which this one ends. Raises ValueError if the model file is not sound."""
+        self._config, self._parent, self._broken = config, parent, False
         self._served_path = Path(config.served_path or config.model_path)
         model, base_hash = Path(config.model_path), config.base_hash or sha256_of(Path(config.model_path))
         limits = Limits(config.context, check_model(model).vocabulary)
