@@ -6,8 +6,8 @@ import socket
 import uvicorn
 
 from charkha.app.installation import Installation
+from charkha.app.serving import front
 from charkha.app.supervisor import LISTEN_FD
-from charkha.app.wiring import front
 
 
 def run(installation: Installation) -> None:

@@ -108,3 +108,36 @@ class JudgedTraffic:
             )
             for each in sorted(seen, key=lambda each: known_at(each.inference_id))
         ]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """evaluate.ports.EvaluatedVersion."""
+
+    id: UUID
+    kind: str
+    base_model: str
+    safetensors_blob: str | None
+    config_blob: str | None
+    callable_name: str | None
+    system_prompt: str | None
+
+
+class RankedVersions:
+    """evaluate.ports.Versions: the registry's versions as evaluators load and call them."""
+
+    def __init__(self, registry: RegistryService) -> None:
+        self._registry = registry
+
+    async def get(self, tx: Tx, version_id: UUID) -> Ranked:
+        """A version with the addresses of its adapter in PEFT's form. Raises NotFound."""
+        found = await self._registry.get(tx, str(version_id))
+        return Ranked(
+            id=found.id,
+            kind=found.kind,
+            base_model=found.base_model,
+            safetensors_blob=found.artefacts.get("safetensors", {}).get("blob"),
+            config_blob=found.artefacts.get("config", {}).get("blob"),
+            callable_name=found.reference,
+            system_prompt=found.system_prompt,
+        )

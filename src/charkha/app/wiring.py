@@ -3,48 +3,36 @@
 from uuid import UUID
 
 from charkha import loop
-from charkha.app import health
-from charkha.app.bridges import JudgedTraffic, ServedVersions, TrainableEndpoints
+from charkha.app.answers import GatewayAnswers
+from charkha.app.bridges import JudgedTraffic, RankedVersions, ServedVersions, TrainableEndpoints
 from charkha.app.engines import Fleet, ModelsOnDisk, Sessions, base_models, built_engines
-from charkha.app.http import Front, control_plane
 from charkha.app.installation import Installation
 from charkha.core.errors import NotFound
-from charkha.data import api as data_api
 from charkha.data.service import DatasetService
-from charkha.govern import api as govern_api
+from charkha.evaluate.jobs import Evaluator
+from charkha.evaluate.service import EvaluationService, SuiteService
 from charkha.govern import keyring
-from charkha.govern.access import Access
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
 from charkha.govern.keys import KeyService
 from charkha.kit.blobs import Blobs
 from charkha.kit.db import Database
 from charkha.kit.eventlog import EventLog
-from charkha.kit.http import Router
 from charkha.kit.jobs import Jobs
 from charkha.kit.snapshot import Snapshots
-from charkha.kit.spool import SpoolWriter
-from charkha.learn.feedback import api as feedback_api
 from charkha.learn.feedback.service import FeedbackService
-from charkha.learn.policies import api as policies_api
 from charkha.learn.policies.service import PolicyService
-from charkha.learn.runs import api as runs_api
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
-from charkha.observe import api as observe_api
 from charkha.observe.service import InferenceLog
-from charkha.release.registry import api as registry_api
 from charkha.release.registry.adapters import AdapterService
 from charkha.release.registry.service import RegistryService
 from charkha.release.registry.targets import load_targets
-from charkha.release.rollouts import api as rollouts_api
 from charkha.release.rollouts import jobs as rollout_jobs
 from charkha.release.rollouts.conductor import Conductor
 from charkha.release.rollouts.domain import Rules
 from charkha.release.rollouts.service import RolloutService
-from charkha.serve import api as serve_api
 from charkha.serve import routes
-from charkha.serve.gateway import Gateway, GatewayLimits
 from charkha.serve.service import EndpointService
 
 
@@ -83,6 +71,9 @@ class Wiring:
         self.runs = RunService(jobs, events, self.datasets, trainable)
         self.registry = served.registry = RegistryService(self.runs, self.blobs, events)
         self.adapters = AdapterService(self.registry, self.fleet, self.blobs)
+        self.ranked = RankedVersions(self.registry)
+        self.suites = SuiteService(self.datasets, self.endpoints)
+        self.evaluations = EvaluationService(jobs, self.suites, self.ranked, trainable)
         self.policies = PolicyService(
             jobs,
             self.runs,
@@ -104,22 +95,6 @@ class Wiring:
             rules=Rules(alpha=rollout.alpha, minimum=rollout.minimum),
         )
 
-    def routers(self) -> list[Router]:
-        """The routes of every station."""
-        access = Access(self.authenticator, self.database)
-        return [
-            health.router(self.database, self.snapshots, self.engines, access),
-            govern_api.router(self.keys, self.directory, access, self.database),
-            serve_api.router(self.endpoints, self.engines, access, self.database),
-            observe_api.router(self.inferences, access),
-            feedback_api.router(self.feedback, access),
-            data_api.router(self.datasets, access),
-            policies_api.router(self.policies, access),
-            runs_api.router(self.runs, access),
-            registry_api.router(self.registry, self.adapters, access, self.database),
-            rollouts_api.router(self.rollouts, self.endpoints, access, self.database),
-        ]
-
     def _join(self) -> None:
         """Close the wheel, register every job, and say what the hot path's picture is made of."""
         loop.join(
@@ -136,6 +111,18 @@ class Wiring:
             self.datasets,
             self.models,
             installation.home,
+            nice=installation.settings.training.nice,
+        ).register()
+        Evaluator(
+            self.database,
+            self.jobs,
+            self.events,
+            self.blobs,
+            datasets=self.datasets,
+            versions=self.ranked,
+            models=self.models,
+            answers=GatewayAnswers(installation, self.authenticator, self.sessions),
+            home=installation.home,
             nice=installation.settings.training.nice,
         ).register()
         rollout_jobs.register(self.jobs, self.database, self.conductor, self.fleet)
@@ -157,31 +144,3 @@ class Wiring:
         await self.jobs.close()
         await self.sessions.close()
         await self.database.close()
-
-
-def front(installation: Installation) -> Front:
-    """The ASGI application of one gateway process."""
-    wiring, limits = Wiring(installation), installation.settings.limits
-    gateway = Gateway(
-        authenticator=wiring.authenticator,
-        snapshots=wiring.snapshots,
-        engines=wiring.engines,
-        base_models=wiring.bases,
-        session_factory=wiring.sessions.new,
-        spool=SpoolWriter(installation.spool / wiring.snapshots.id.hex, wiring.snapshots.id.hex),
-        secrets=installation.secrets,
-        limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
-        ensure_adapter=wiring.ensure_adapter,
-    )
-
-    async def start() -> None:
-        await wiring.jobs.open()
-        await wiring.snapshots.start()
-        await gateway.start()
-
-    async def stop() -> None:
-        await gateway.stop()
-        await wiring.close()
-
-    hosts = (*installation.settings.allowed_hosts, installation.settings.host)
-    return Front(gateway, control_plane(wiring.routers()), hosts=hosts, start=start, stop=stop)

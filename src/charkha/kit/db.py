@@ -63,7 +63,8 @@ class Tx:
 
     async def execute(self, statement: sa.Executable, rows: Sequence[dict[str, Any]] | None = None) -> int:
         """Run a statement (once per row of `rows`, if given) and return the number of rows it touched."""
-        result = await self.conn.execute(statement, rows) if rows is not None else await self.conn.execute(statement)
+        counted = statement.execution_options(preserve_rowcount=True)  # else an INSERT tells −1
+        result = await self.conn.execute(counted, rows) if rows is not None else await self.conn.execute(counted)
         return result.rowcount
 
     async def all(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:

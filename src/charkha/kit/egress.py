@@ -16,7 +16,7 @@ from aiohttp.resolver import ThreadedResolver
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Refused(ConnectionError):
+class Refused(aiohttp.ClientConnectionError):
     """The destination is not one that this installation may reach."""
 
 

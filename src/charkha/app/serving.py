@@ -1,0 +1,66 @@
+"""What one gateway process serves: the hot path and every station's routes, started and stopped together."""
+
+from charkha.app import health
+from charkha.app.http import Front, control_plane
+from charkha.app.installation import Installation
+from charkha.app.wiring import Wiring
+from charkha.data import api as data_api
+from charkha.evaluate import api as evaluate_api
+from charkha.govern import api as govern_api
+from charkha.govern.access import Access
+from charkha.kit.http import Router
+from charkha.kit.spool import SpoolWriter
+from charkha.learn.feedback import api as feedback_api
+from charkha.learn.policies import api as policies_api
+from charkha.learn.runs import api as runs_api
+from charkha.observe import api as observe_api
+from charkha.release.registry import api as registry_api
+from charkha.release.rollouts import api as rollouts_api
+from charkha.serve import api as serve_api
+from charkha.serve.gateway import Gateway, GatewayLimits
+
+
+def front(installation: Installation) -> Front:
+    """The ASGI application of one gateway process."""
+    wiring, limits = Wiring(installation), installation.settings.limits
+    gateway = Gateway(
+        authenticator=wiring.authenticator,
+        snapshots=wiring.snapshots,
+        engines=wiring.engines,
+        base_models=wiring.bases,
+        session_factory=wiring.sessions.new,
+        spool=SpoolWriter(installation.spool / wiring.snapshots.id.hex, wiring.snapshots.id.hex),
+        secrets=installation.secrets,
+        limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
+        ensure_adapter=wiring.ensure_adapter,
+    )
+
+    async def start() -> None:
+        await wiring.jobs.open()
+        await wiring.snapshots.start()
+        await gateway.start()
+
+    async def stop() -> None:
+        await gateway.stop()
+        await wiring.close()
+
+    hosts = (*installation.settings.allowed_hosts, installation.settings.host)
+    return Front(gateway, control_plane(routers(wiring)), hosts=hosts, start=start, stop=stop)
+
+
+def routers(wiring: Wiring) -> list[Router]:
+    """The routes of every station."""
+    access = Access(wiring.authenticator, wiring.database)
+    return [
+        health.router(wiring.database, wiring.snapshots, wiring.engines, access),
+        govern_api.router(wiring.keys, wiring.directory, access, wiring.database),
+        serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
+        observe_api.router(wiring.inferences, access),
+        feedback_api.router(wiring.feedback, access),
+        data_api.router(wiring.datasets, access),
+        policies_api.router(wiring.policies, access),
+        runs_api.router(wiring.runs, access),
+        registry_api.router(wiring.registry, wiring.adapters, access, wiring.database),
+        evaluate_api.router(wiring.suites, wiring.evaluations, access),
+        rollouts_api.router(wiring.rollouts, wiring.endpoints, access, wiring.database),
+    ]
