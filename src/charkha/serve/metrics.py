@@ -1,5 +1,8 @@
 """What the gateway counts. Names of endpoints are labels, and so their number is capped."""
 
+import functools
+from collections.abc import Callable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from charkha.kit.telemetry import REGISTRY
@@ -37,16 +40,33 @@ def endpoint_label(name: str) -> str:
     return name
 
 
+# Looking a child up by its labels takes a lock and makes strings: once for each is enough.
+@functools.cache
+def _count(endpoint: str, status: int) -> Callable[[], None]:
+    return _requests.labels(endpoint, str(status)).inc
+
+
+@functools.cache
+def _observe(endpoint: str) -> Callable[[float], None]:
+    return _seconds.labels(endpoint).observe
+
+
+@functools.cache
+def _add(endpoint: str, kind: str) -> Callable[[float], None]:
+    return _tokens.labels(endpoint, kind).inc
+
+
 def refused(status: int) -> None:
     """Count a request that was refused before it went anywhere."""
-    _requests.labels(NONE, str(status)).inc()
+    _count(NONE, status)()
 
 
 def ended(request: Admitted, outcome: Outcome, seconds: float) -> None:
     """Count a request that was admitted and has ended."""
     label = endpoint_label(request.target.endpoint)
-    _requests.labels(label, str(outcome.status)).inc()
-    _seconds.labels(label).observe(seconds)
-    for kind, count in (("prompt", outcome.prompt_tokens), ("completion", outcome.completion_tokens)):
-        if count:
-            _tokens.labels(label, kind).inc(count)
+    _count(label, outcome.status)()
+    _observe(label)(seconds)
+    if outcome.prompt_tokens:
+        _add(label, "prompt")(outcome.prompt_tokens)
+    if outcome.completion_tokens:
+        _add(label, "completion")(outcome.completion_tokens)
