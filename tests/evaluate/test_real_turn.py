@@ -22,7 +22,7 @@ from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
 from charkha.testing.tiny_training import TinyTask, make_tiny_task
 
-pytestmark = [pytest.mark.anyio, pytest.mark.model]
+pytestmark = [pytest.mark.anyio, pytest.mark.model, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ async def train_with_a_kill(
     """Carry out the run; kill the recipe once it has got somewhere."""
     working = asyncio.create_task(trainer.work(workspace_id, run_id=str(run.id)))
     killed = False
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(300):
         while not working.done():
             async with database.workspace(workspace_id, "test") as tx:
                 now = await runs.get(tx, run.id)
