@@ -4,7 +4,7 @@ Three processes on this machine: an upstream that answers at once, the gateway a
 its own PostgreSQL, durable records in the spool), and this one, a closed loop of raw sockets. The same load straight
 onto the upstream is the baseline. Writes `benchmarks/results/gateway.json`.
 
-Run: python benchmarks/gateway.py [--seconds 10] [--connections 64] [--home DIRECTORY]
+Run: python -m benchmarks.gateway [--seconds 10] [--connections 64]
 """
 
 import argparse
@@ -12,16 +12,16 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvloop
 
+from benchmarks import report
 from charkha.govern import keyring
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
@@ -42,7 +42,6 @@ from charkha.serve.variants import VariantSpec
 from charkha.testing.fake_engine import FakeEngine
 from charkha.testing.serving import serving
 
-RESULTS = Path(__file__).parent / "results" / "gateway.json"
 BODY = json.dumps({"model": "bench", "messages": [{"role": "user", "content": "How many roads? " * 8}]}).encode()
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "Forty-two. " * 8}, "finish_reason": "stop"}
 ANSWER = json.dumps(
@@ -184,7 +183,7 @@ async def endpoint(database: Database, jobs: Jobs, secrets: Secrets) -> str:
     directory = Directory(database, KeyService(secrets))
     await directory.prepare()
     first = await directory.first_run()
-    assert first is not None, "--home is that of an earlier run"
+    assert first is not None
     service = EndpointService(EventLog(database, jobs), NoVersions(), {"local"})
     async with database.workspace(first.workspace_id, "bench") as tx:
         await service.create(tx, name="bench", variant=VariantSpec(engine="local", model="tiny"))
@@ -217,7 +216,7 @@ def cpu_seconds(pid: int) -> float:
 @contextlib.contextmanager
 def part(*arguments: str) -> Iterator[list[str]]:
     """One of this program's processes; the words that it told when it was ready."""
-    command = [sys.executable, __file__, *arguments]
+    command = [sys.executable, "-m", "benchmarks.gateway", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -226,25 +225,18 @@ def part(*arguments: str) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def directory(chosen: Path | None) -> Iterator[Path]:
-    """Where the installation of this run lives; removed afterwards unless it was chosen."""
-    if chosen:
-        yield chosen
-        return
-    scratch = Path(tempfile.mkdtemp(prefix="charkha-", dir="/tmp"))
-    if os.geteuid() == 0:
-        scratch.chmod(0o711)  # the server's user has to pass
-    try:
-        yield scratch / "home"
-    finally:
-        shutil.rmtree(scratch)
+def directory() -> Iterator[Path]:
+    """Where the installation of this run lives; removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="charkha-", dir="/tmp") as scratch:
+        Path(scratch).chmod(0o711)  # as root, the server's user has to pass
+        yield Path(scratch) / "home"
 
 
 async def measure(options: argparse.Namespace) -> dict[str, float]:
     """All figures, flat."""
     found: dict[str, float] = {"connections": options.connections, "seconds": options.seconds}
     with (
-        directory(options.home) as home,
+        directory() as home,
         part("upstream") as (upstream,),
         part("gateway", str(home), upstream) as (gateway, key, pid),
     ):
@@ -264,22 +256,19 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Run one of the parts, or all of them and tell the figures."""
-    if sys.argv[1:2] == ["upstream"]:
-        uvloop.run(serve_upstream())
-    elif sys.argv[1:2] == ["gateway"]:
-        uvloop.run(serve_gateway(Path(sys.argv[2]), sys.argv[3]))
-    else:
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("--seconds", type=float, default=10.0)
-        parser.add_argument("--connections", type=int, default=64)
-        parser.add_argument("--home", type=Path, default=None)
-        figures = uvloop.run(measure(parser.parse_args()))
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
-        print(json.dumps(figures, indent=1))
+    match arguments:
+        case ["upstream"]:
+            uvloop.run(serve_upstream())
+        case ["gateway", home, upstream]:
+            uvloop.run(serve_gateway(Path(home), upstream))
+        case _:
+            parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+            parser.add_argument("--seconds", type=float, default=10.0)
+            parser.add_argument("--connections", type=int, default=64)
+            report.write("gateway", uvloop.run(measure(parser.parse_args(arguments))))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

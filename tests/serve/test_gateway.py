@@ -1,14 +1,14 @@
 """The gateway with the official client: answers, streams, names of models, tenancy, what is written down."""
 
 import asyncio
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import aiohttp
 import httpx
 import openai
 import pytest
 
-from charkha.core.ids import minted_by
+from charkha.core.ids import minted_by, uuid7
 from charkha.core.targets import VersionTarget
 from charkha.serve.variants import VariantSpec
 
@@ -86,7 +86,7 @@ async def test_the_synchronous_client_works(rig: Rig) -> None:
 
 async def test_embeddings_and_models(rig: Rig) -> None:
     endpoint = await rig.endpoint()
-    version = VersionTarget(uuid4(), "local", "tiny", (), None)
+    version = VersionTarget(uuid7(), "local", "tiny", (), None)
     rig.versions[rig.workspace_id, "summaries@3"] = rig.versions[rig.workspace_id, str(version.version_id)] = version
     rig.versions[rig.other_id, "foreign@1"] = version
     rig.snapshots.version = -1

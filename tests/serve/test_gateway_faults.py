@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import json
 from typing import Any
 
 import aiohttp
@@ -10,6 +11,7 @@ import openai
 import pytest
 
 from charkha.core.errors import StorageFull
+from charkha.serve import gateway
 from charkha.serve.gateway import GatewayLimits
 from charkha.testing.serving import serving
 
@@ -208,6 +210,23 @@ async def test_an_answer_that_takes_too_long_is_broken_off(rig: Rig, stream: boo
     assert b'"code":"timeout"' in content
     assert b"[DONE]" not in content
     assert rig.last()[2].error_code == "timeout"
+
+
+@pytest.mark.parametrize("limits", [{"request_seconds": 1}], indirect=True)
+async def test_a_client_that_reads_nothing_is_let_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_LAST_WORD_SECONDS", 0.1)
+    content = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "w " * 90_000}], "stream": True})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {rig.key}\r\n"
+    host, port = rig.url.removesuffix("/v1").removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"{head}content-length: {len(content)}\r\n\r\n{content}".encode())
+    async with asyncio.timeout(10):
+        while not rig.records()[1]:
+            await asyncio.sleep(0.02)
+    assert rig.last()[2].error_code == "timeout"
+    assert rig.gateway._in_flight == 0
+    assert len(await reader.readexactly(1024)) == 1024
+    writer.close()
 
 
 @pytest.mark.parametrize("limits", [{"max_in_flight": 2}], indirect=True)

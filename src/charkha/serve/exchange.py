@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from charkha.core.errors import CharkhaError, StorageFull, Timeout
+from charkha.core.errors import CharkhaError, Timeout
 from charkha.serve import metrics
 from charkha.serve.admission import Order
 from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
@@ -102,13 +102,13 @@ class Exchange:
         await self._reply.events(DONE, more=False)
 
     def _fail(self, status: int, code: str) -> None:
-        """Close a request that did not end well; a full disk is logged, since the client is told of the failure."""
+        """Close a request that did not end well. The client is told of that; that no close was written is logged."""
         if self._closed:
             return
         self._outcome.status, self._outcome.error_code = status, code
         try:
             self._close()
-        except StorageFull as error:
+        except CharkhaError as error:
             log.error("gateway.close_not_recorded", inference=str(self._request.id), reason=str(error))
 
     def _close(self) -> None:

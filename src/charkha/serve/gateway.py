@@ -39,6 +39,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "/v1/completions": "completion",
     "/v1/embeddings": "embedding",
 }
+_LAST_WORD_SECONDS = 5.0
 _WORKSPACE = WORKSPACE_HEADER.encode()
 log = structlog.get_logger()
 
@@ -189,7 +190,9 @@ async def _refuse(reply: Reply, error: CharkhaError) -> None:
     if not reply.headers:  # those of an exchange are counted where it ends
         _name(reply)
         metrics.refused(error.status)
-    await reply.error(error)
+    with contextlib.suppress(TimeoutError):  # a client that reads nothing is not waited for: its connection is closed
+        async with asyncio.timeout(_LAST_WORD_SECONDS):
+            await reply.error(error)
 
 
 def _name(reply: Reply) -> None:
