@@ -104,7 +104,8 @@ class Snapshots:
         """Refresh when told, and at least once a second."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 1.0)
+                async with asyncio.timeout(1.0):  # Python 3.11's wait_for can lose a cancellation
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await self.refresh()

@@ -56,7 +56,8 @@ class Users:
         try:
             while not users.done() or not answered.empty():
                 try:
-                    await asyncio.wait_for(answered.get(), 0.2)
+                    async with asyncio.timeout(0.2):  # Python 3.11's wait_for can lose a cancellation
+                        await answered.get()
                 except TimeoutError:
                     continue
                 yield self.tally
