@@ -108,6 +108,7 @@ async def test_a_scorecard_that_is_not_better_is_declined_on_record(world: World
     before = await world.live()
     rollout = await world.scored(await world.trained(), verdict)
     assert (rollout.status, rollout.share, rollout.candidate_variant_id) == ("declined", 0, None)
+    assert rollout.ended_at is not None
     assert rollout.reason is not None
     assert verdict in rollout.reason
     (decision,) = (await world.release(rollout.id)).decisions

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from charkha.core.clock import now
 from charkha.core.errors import Conflict, NotFound
 from charkha.core.events import ScorecardReady
 from charkha.govern import audit
@@ -194,6 +195,7 @@ class RolloutService:
         **values: Any,
     ) -> UUID:
         """Write a rollout that is in preparation, or one that is declined, with the decision and its lineage."""
+        declined = action == "decline"
         values = {"steps": self._steps, "rules": self._rules, "evaluation_id": None, **values}
         rollout_id = await store.add(
             tx,
@@ -203,7 +205,8 @@ class RolloutService:
             baseline_plan_id=ground.plan_id,
             plan_id=ground.plan_id,
             share=0,
-            status="declined" if action == "decline" else "preparing",
+            status="declined" if declined else "preparing",
+            ended_at=now() if declined else None,
             reason=reason,
             **values,
         )
