@@ -11,6 +11,7 @@ from charkha.data import domain, store
 from charkha.data.store import Dataset, DatasetVersion
 from charkha.govern import audit
 from charkha.kit.blobs import Blobs
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Tx
 from charkha.kit.lineage import Node, link
 from charkha.kit.locks import exclusively
@@ -61,11 +62,13 @@ class DatasetService:
     ) -> DatasetVersion:
         examples = domain.parse(content)
         labels = sorted({example.label for example in examples if example.label is not None})
+        blob = await self._blobs.put(tx.workspace_id, content)
+        crashpoint("dataset.after_blob")
         version_id = await store.add_version(
             tx,
             dataset_id,
             digest=domain.digest(content),
-            blob=await self._blobs.put(tx.workspace_id, content),
+            blob=blob,
             examples=len(examples),
             labels=labels or None,
             report=report,

@@ -27,6 +27,7 @@ from charkha.evaluate.service import JOB
 from charkha.evaluate.store import Evaluation, Suite
 from charkha.kit import telemetry
 from charkha.kit.blobs import Blobs
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Database
 from charkha.kit.eventlog import EventLog
 from charkha.kit.jobs import Jobs
@@ -151,6 +152,7 @@ class Evaluator:
                     endpoint_id=work.suite.endpoint_id,
                 )
                 await self._events.emit(tx, event)
+            crashpoint("evaluation.before_done")
 
     async def _fail(self, work: Work, reason: str) -> None:
         async with self._database.workspace(work.workspace_id, ACTOR) as tx:

@@ -16,6 +16,7 @@ import psycopg
 from charkha.core.clock import now
 from charkha.core.errors import CharkhaError, Unavailable
 from charkha.kit import spool
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Database
 from charkha.kit.lockfile import LockFile
 from charkha.kit.process import Backoff
@@ -127,6 +128,8 @@ class Shipper:
             async with self._database.begin("charkha_ingest") as conn:
                 written = await ingest.write(conn, batch)
                 await ingest.save_offsets(conn, moved, gone)
+                crashpoint("shipper.before_commit")
+            crashpoint("shipper.after_commit")
             SHIPPED.inc(written)
             self._stored |= moved
         await asyncio.to_thread(_retire, done)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from charkha.core.ids import mint
 from charkha.core.records import Closed, Opened, Operation, encode
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.crypto import Secrets
 from charkha.kit.spool import SpoolWriter
 from charkha.serve.targets import Target
@@ -83,9 +84,11 @@ class Recorder:
             request=body,
         )
         self._spool.append(encode(record))
+        crashpoint("gateway.after_open")
 
     def close(self, request: Admitted, outcome: Outcome) -> None:
         """Write how a request ended."""
+        crashpoint("gateway.before_close")
         first = outcome.first_token
         record = Closed(
             id=request.id,

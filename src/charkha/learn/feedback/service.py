@@ -12,6 +12,7 @@ from charkha.core.errors import Conflict, Invalid
 from charkha.core.events import FeedbackGathered
 from charkha.core.ids import minted_by, uuid7
 from charkha.govern import audit
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Tx
 from charkha.kit.eventlog import EventLog
@@ -69,6 +70,7 @@ class FeedbackService:
             _refuse_other(row, found)
         if new:
             await self._tell(tx, list(new.values()))
+        crashpoint("feedback.before_commit")
         return [_feedback(row) for row in stored]
 
     async def listed(

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from charkha.core.events import CandidateTrained
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Database
 from charkha.kit.eventlog import EventLog
 from charkha.kit.lineage import Node, link
@@ -53,6 +54,7 @@ class Claim:
                 raise Superseded
             await link(tx, [Node("dataset_version", str(run.dataset_version_id))], Node("run", str(run.id)))
             await self._events.emit(tx, CandidateTrained(run_id=run.id, endpoint_id=run.endpoint_id))
+            crashpoint("run.before_done")
 
     async def end(self, status: Status, error: str | None = None) -> None:
         """End the run without a result."""

@@ -13,6 +13,7 @@ import msgspec
 from charkha.core.errors import CharkhaError, Misconfigured, Unavailable
 from charkha.kit import plugins, programs, telemetry
 from charkha.kit.blobs import Blobs
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Database
 from charkha.kit.eventlog import EventLog
 from charkha.kit.jobs import Jobs
@@ -63,6 +64,7 @@ class Trainer:
             run = await store.claim(tx, UUID(run_id))
         if run is None:
             return
+        crashpoint("run.after_claim")
         claim = Claim(self._database, self._events, workspace_id, run)
         bound = log.bind(run_id=run_id, attempt=run.attempt)
         try:
@@ -141,6 +143,7 @@ class Trainer:
     async def _store(self, claim: Claim, directory: RunDirectory) -> None:
         files = await asyncio.to_thread(directory.artefacts)
         addresses = {name: await self._blobs.put(claim.workspace_id, content) for name, content in files.items()}
+        crashpoint("artefact.after_blob")
         await claim.succeed(directory.result(addresses))
         await asyncio.to_thread(directory.tidy)
 

@@ -11,6 +11,7 @@ from charkha.core.events import CandidateTrained, VersionRegistered
 from charkha.core.ids import uuid7
 from charkha.govern import audit
 from charkha.kit.blobs import Blobs
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Tx
 from charkha.kit.eventlog import EventLog
 from charkha.kit.lineage import Node, link
@@ -158,6 +159,7 @@ class RegistryService:
         await audit.record(tx, "version.registered", "version", version.id, version=version.reference)
         await self._events.emit(tx, VersionRegistered(version_id=version.id, endpoint_id=version.endpoint_id))
         await bump(tx)
+        crashpoint("version.before_commit")
         return version
 
     async def _verify(self, tx: Tx, result: RunResult) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from charkha.core.clock import now
 from charkha.core.events import RolloutAdvanced
 from charkha.govern import audit
+from charkha.kit.crashpoints import crashpoint
 from charkha.kit.db import Tx
 from charkha.kit.eventlog import EventLog
 from charkha.release.ports import Plans
@@ -72,7 +73,9 @@ class Mover:
 
     async def _plan(self, tx: Tx, rollout: Rollout, move: Move, expected: UUID, reason: str) -> UUID:
         shares = split(rollout.baseline_variant_id, rollout.candidate_variant_id, move.share)
+        crashpoint("rollout.before_swap")
         plan = await self._plans.swap(tx, rollout.endpoint_id, expected_plan_id=expected, shares=shares, reason=reason)
+        crashpoint("rollout.after_swap")
         return plan.id
 
     async def _write(
