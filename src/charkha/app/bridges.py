@@ -18,6 +18,7 @@ from charkha.release.registry.domain import Version
 from charkha.release.registry.service import RegistryService
 from charkha.serve.domain import Endpoint, Variant
 from charkha.serve.service import EndpointService
+from charkha.serve.versions import FIRST_BASE
 
 
 class ServedVersions:
@@ -34,6 +35,8 @@ class ServedVersions:
     async def get(self, tx: Tx, reference: str | UUID) -> Version:
         """The version of a reference; a base model is registered in the workspace when it is first named."""
         name = str(reference).removesuffix("@0")
+        if name == FIRST_BASE and self._bases:
+            name = next(iter(self._bases))
         if name not in self._bases:
             return await self.registry.get(tx, str(reference))
         engine, model = self._bases[name]

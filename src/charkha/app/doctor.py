@@ -66,7 +66,7 @@ def _disk(installation: Installation) -> Finding:
 
 
 def _extras(_: Installation) -> Finding:
-    needed = {"xllamacpp": "engine", "gguf": "engine", "torch": "train", "peft": "train", "transformers": "train"}
+    needed = {"xllamacpp": "engine", "gguf": "engine", "torch": "train", "transformers": "train"}
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         return Finding("packages", "warning", f"Not installed: {', '.join(missing)}.", "Run `make install`.")

@@ -6,6 +6,7 @@ Owns what can go wrong with an address, and the question whether an HTTP server 
 import errno
 import http.client
 import socket
+import ssl
 
 from charkha.core.errors import CharkhaError, Conflict, Misconfigured
 
@@ -39,9 +40,15 @@ def url_of(listener: socket.socket, *, secure: bool = False) -> str:
     return f"http{'s' if secure else ''}://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
-def answers(host: str, port: int, path: str = "/readyz", timeout: float = 0.5) -> bool:
-    """Whether an HTTP server there answers `path` with 200, inside `timeout` seconds."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+def answers(host: str, port: int, path: str = "/readyz", timeout: float = 0.5, *, secure: bool = False) -> bool:
+    """Whether an HTTP server there answers `path` with 200, inside `timeout` seconds. Its certificate is not checked."""
+    if secure:
+        trusting = ssl._create_unverified_context()  # noqa: S323  (our own child on this machine is asked if it lives)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, port, timeout=timeout, context=trusting
+        )
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == http.client.OK

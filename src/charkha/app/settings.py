@@ -103,7 +103,6 @@ class Rollout(Section):
 class Retention(Section):
     """How long what was recorded is kept."""
 
-    inference_days: int = Field(90, ge=1, description="days that inferences are kept")
     job_days: int = Field(14, ge=1, description="days that finished jobs are kept")
 
 

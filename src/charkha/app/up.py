@@ -20,6 +20,7 @@ from charkha.app.supervisor_state import State
 from charkha.core.errors import CharkhaError
 from charkha.kit import telemetry
 from charkha.kit.postgres import launcher
+from charkha.kit.postgres.cluster import make_home
 
 FIRST_KEY = "secrets/first-application.key"
 _CHARKHA = [sys.executable, "-m", "charkha.app.cli"]
@@ -41,7 +42,7 @@ def parts(installation: Installation, address: tuple[str, int]) -> list[Part]:
                 f"api-{number}",
                 [*_CHARKHA, "api"],
                 env,
-                ready=lambda: listener.answers(*address),
+                ready=lambda: listener.answers(*address, secure=configured.tls_cert is not None),
                 listens=True,
             )
         )
@@ -74,9 +75,14 @@ def _engine_answers(ready_file: Path) -> Callable[[], bool]:
     return look
 
 
-def run(configured: Settings, *, turn: bool = False) -> int:
-    """Start every part and stay until told to stop. With `turn`, turn the wheel once when all are up."""
+def run(configured: Settings, *, turn: bool = False, announce: bool = True) -> int:
+    """Start every part and stay until told to stop. With `turn`, turn the wheel once when all are up.
+
+    `announce`: say so here when all are up; else whoever started this process does.
+    """
     telemetry.configure("warning", json_lines=False)
+    make_home(configured.home)
+    os.umask(0o077)  # what the parts write is nobody else's; the home itself lets the server's user pass
     installation = Installation(configured)
     with Supervisor(installation.home) as supervisor:
         socket = supervisor.listen(configured.host, configured.port, secure=configured.tls_cert is not None)
@@ -84,7 +90,8 @@ def run(configured: Settings, *, turn: bool = False) -> int:
 
         def ready(state: State) -> None:
             installation.address_file.write_text(str(state.url))
-            welcome(configured, state)
+            if announce:
+                welcome(configured, state)
             if turn:
                 threading.Thread(target=turn_once, args=(configured,), daemon=True).start()
 
@@ -141,7 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="charkha up")
     parser.add_argument("--port", type=int)
     try:
-        return run(settings.load(port=parser.parse_args().port))
+        return run(settings.load(port=parser.parse_args().port), announce=False)
     except CharkhaError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -86,7 +86,7 @@ def mcnemar(wins: int, losses: int) -> float:
     """
     n, fewer = wins + losses, min(wins, losses)
     tail = sum(math.comb(n, k) for k in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, float(2 * tail / 2**n))
 
 
 def bootstrap(values: Sequence[float], confidence: float = 0.95, seed: int = 0, resamples: int = 2000) -> Interval:
@@ -116,8 +116,8 @@ def _bias(means: Sequence[float], mean: float) -> float:
 def _acceleration(values: Sequence[float], mean: float) -> float:
     """For a mean the jackknife reduces to a sixth of the skewness over √n."""
     deviations = [value - mean for value in values]
-    square = sum(d * d for d in deviations)
-    return float(sum(d**3 for d in deviations) / (6 * square**1.5))
+    scale = math.fsum(d * d for d in deviations) ** 1.5
+    return math.fsum(d**3 for d in deviations) / (6 * scale) if scale else 0.0  # all deviations underflow
 
 
 def _corrected(z: float, bias: float, acceleration: float) -> float:

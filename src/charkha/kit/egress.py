@@ -41,7 +41,7 @@ class GuardedResolver(AbstractResolver):
         """The addresses of `host`. Raises Refused where one of them is private and the host is not allowed."""
         found = await self._inner.resolve(host, port, family)
         if host.lower() not in self._allowed and not all(is_public(each["host"]) for each in found):
-            raise Refused(f"{host} is on a private network; add it to egress_allowed_hosts to reach it")
+            raise Refused(f"{host} is on a private network, where only hosts that the settings name may be reached")
         return found
 
     async def close(self) -> None:
@@ -58,8 +58,8 @@ class _GuardedConnector(aiohttp.TCPConnector):
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Any:
         host = (req.url.host or "").lower()
-        if _is_address(host) and host not in self._allowed_hosts and not is_public(host):
-            raise Refused(f"{host} is a private address; add it to egress_allowed_hosts to reach it")
+        if host not in self._allowed_hosts and _is_address(host) and not is_public(host):
+            raise Refused(f"{host} is a private address, and no engine in the settings has it")
         return await super().connect(req, traces, timeout)
 
 

@@ -14,7 +14,7 @@ from charkha.core.ids import uuid7
 from charkha.kit.db import Tx
 from charkha.serve.dialects.openai import check_parameters
 from charkha.serve.domain import Adapter, Variant, check_variant
-from charkha.serve.versions import Versions
+from charkha.serve.versions import FIRST_BASE, Versions
 
 
 class BlendSpec(msgspec.Struct, frozen=True):
@@ -25,7 +25,10 @@ class BlendSpec(msgspec.Struct, frozen=True):
 
 
 class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A variant as it is asked for: either a `version`, or a `model` on an `engine` with a blend of versions on it."""
+    """A variant as it is asked for: a `version`, or a `model` on an `engine` with a blend of versions on it.
+
+    A `model` alone is a base model by its name; without either it is the installation's first base model.
+    """
 
     name: str = "base"
     engine: str | None = None
@@ -40,7 +43,7 @@ async def make(
     tx: Tx, endpoint_id: UUID, spec: VariantSpec, *, versions: Versions, engines: Collection[str]
 ) -> Variant:
     """The variant that a spec describes, not yet stored. Raises Invalid, NotFound, or Conflict for mixed bases."""
-    of = await versions.get(tx, spec.version) if spec.version else None
+    of = None if spec.engine else await versions.get(tx, spec.version or spec.model or FIRST_BASE)
     engine, model = spec.engine or (of and of.engine), spec.model or (of and of.base_model)
     if not engine or not model:
         raise Invalid("A variant needs an engine and a model, or a version.", param="variant")

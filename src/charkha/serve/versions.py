@@ -10,6 +10,9 @@ from uuid import UUID
 
 from charkha.kit.db import Tx
 
+FIRST_BASE = "default"
+"""The reference of the installation's first base model."""
+
 
 class RegisteredVersion(Protocol):
     """A version, as far as serving needs it. `adapters` are (SHA-256 of the GGUF file, weight) pairs."""
@@ -30,5 +33,6 @@ class Versions(Protocol):
     """The registry, as serving sees it."""
 
     async def get(self, tx: Tx, reference: str | UUID) -> RegisteredVersion:
-        """The version of an id, `name@number` or `name@alias` in the transaction's workspace. Raises NotFound."""
+        """The version of an id, `name@number` or `name@alias` in the transaction's workspace, or a base model by its
+        name, or FIRST_BASE. Raises NotFound."""
         ...

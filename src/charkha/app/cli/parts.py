@@ -1,6 +1,8 @@
 """Commands that run one part in the foreground: what `charkha up` starts, and what runs apart on several machines."""
 
 import asyncio
+import logging
+import os
 import sys
 
 import click
@@ -11,8 +13,10 @@ from charkha.kit import telemetry
 
 
 def _installation(part: str) -> Installation:
+    os.umask(0o077)  # what a part writes is nobody else's
     configured = settings.load()
     telemetry.configure(configured.log_level, json_lines=configured.log_json, part=part)
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)  # it tells of every job twice
     return Installation(configured)
 
 

@@ -17,10 +17,12 @@ from charkha.app.supervisor_state import State, detach, read_state, shut_down
 def up(detached: bool, turn: bool, port: int | None, as_json: bool) -> int:
     """Start everything: PostgreSQL, engines, gateway, worker. Ctrl-C stops it."""
     from charkha.app import up as starter
+    from charkha.kit.postgres.cluster import make_home
 
     configured = settings.load(port=port)
     if not detached:
         return starter.run(configured, turn=turn)
+    make_home(configured.home)
     argv = [sys.executable, "-m", "charkha.app.up", *(["--port", str(port)] if port is not None else [])]
     state = detach(argv, configured.home / "log" / "charkha.log", configured.home, on_change=None if as_json else _tell)
     if as_json:

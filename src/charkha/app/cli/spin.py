@@ -59,7 +59,7 @@ def _read(dataset: Path | None, screen: Screen) -> Source:
         source = choose(dataset, progress=lambda share, note: bar.at(share, 1.0, note))
     screen.done("Data", source.title)
     for note in source.notes:
-        screen.say(f"  {note}", style="dim")
+        screen.say(f"        {note}", style="dim")
     return source
 
 
@@ -68,7 +68,7 @@ async def _turn(
 ) -> Outcome:
     parts = portions(source)
     screen.say(
-        f"  {len(parts.train)} to learn from, {len(parts.held_out)} held out, {len(parts.live)} for live traffic; no text"
+        f"        {len(parts.train)} to learn from, {len(parts.held_out)} held out, {len(parts.live)} for live traffic; no text"
         " is in two of them.",
         style="dim",
     )

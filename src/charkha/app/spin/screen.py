@@ -1,5 +1,6 @@
 """What a turn looks like in a terminal: a line for each stage, a bar while it runs, a table at the end."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Screen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=quiet, highlight=False)
+        self._began = time.monotonic()
 
     def __enter__(self) -> "Screen":
         return self
@@ -47,21 +49,25 @@ class Screen:
 
     def say(self, text: str, *, style: str = "") -> None:
         """One line."""
-        self.console.print(text, style=style or None)
+        self.console.print(text, style=style or None, soft_wrap=True)
 
     def done(self, stage: str, result: str) -> None:
         """A stage has ended, with its result."""
-        self.console.print(f"[green]✓[/green] [bold]{stage:<22}[/bold] {result}")
+        self._line("[green]✓[/green]", stage, result)
 
     def failed(self, stage: str, reason: str) -> None:
         """A stage has ended badly."""
-        self.console.print(f"[red]✗[/red] [bold]{stage:<22}[/bold] {reason}")
+        self._line("[red]✗[/red]", stage, reason)
+
+    def _line(self, mark: str, stage: str, told: str) -> None:
+        at = duration(time.monotonic() - self._began)
+        self.console.print(f"{mark} [dim]{at:>5}[/dim] [bold]{stage:<23}[/bold] {told}", soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Bar]:
         """A stage that runs: a bar that goes away when it has ended."""
         columns = (
-            TextColumn("[cyan]…[/cyan] [bold]{task.description:<22}"),
+            TextColumn("[cyan]…[/cyan]       [bold]{task.description:<23}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),

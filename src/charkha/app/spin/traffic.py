@@ -64,6 +64,7 @@ class Users:
             await users
         finally:
             users.cancel()
+            await asyncio.gather(users, return_exceptions=True)
         await self._give(everything=True)
 
     async def _ask(self, example: Example) -> None:

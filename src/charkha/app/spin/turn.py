@@ -70,21 +70,12 @@ class Turn:
         taken = [each.name for each in (await self._client.endpoints.list(limit=500)).data]
         variant = {
             "name": "base",
-            "version": await self._base_model(),
             "system_prompt": self._source.instruction or None,
             "parameters": {"temperature": 0, "max_tokens": longest_answer(self._source.examples)},
         }
         return await self._client.endpoints.create(
             name or endpoint_name(self._source.title, taken), labels=list(self._source.labels) or None, variant=variant
         )
-
-    async def _base_model(self) -> str:
-        """The model that the embedded engine serves."""
-        engines = (await self._client.status())["engines"].values()
-        found = next((engine["model"] for engine in engines if engine.get("model")), None)
-        if found is None:
-            raise TurnFailed("No engine with a model of its own answers.", remedy="See `charkha status`.")
-        return str(found)
 
     async def _suite(self, endpoint: Endpoint) -> UUID:
         """Freeze the held-out examples, as the endpoint will put them to the model."""

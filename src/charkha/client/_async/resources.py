@@ -332,9 +332,9 @@ class Versions(Resource):
 class Aliases(Resource):
     """Names that point at versions."""
 
-    async def set(self, name: str, alias: str, version_id: Id) -> dict[str, Any]:
+    async def set(self, name: str, alias: str, version: Id) -> dict[str, Any]:
         """Point an alias at a version."""
-        body = {"version_id": version_id}
+        body = {"version": str(version)}
         return await self._transport.call("PUT", f"/aliases/{name}/{alias}", dict[str, Any], body=body)
 
     async def delete(self, name: str, alias: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Measurements that anybody can repeat: each module writes one flat JSON file in `results/`."""
