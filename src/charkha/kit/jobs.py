@@ -11,8 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from procrastinate import App, PsycopgConnector, RetryStrategy
-from procrastinate.exceptions import AlreadyEnqueued
-from procrastinate.jobs import DeleteJobCondition
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
+from procrastinate.jobs import DeleteJobCondition, Job, Status
+from procrastinate.manager import JobManager
 
 from charkha.core.errors import Misconfigured
 from charkha.kit import telemetry
@@ -26,6 +27,18 @@ Work = Callable[..., Awaitable[None]]
 log = telemetry.logger(__name__)
 
 
+class _Manager(JobManager):
+    """Procrastinate's, but for the second life of a job of which at most one may wait, while another waits already."""
+
+    async def retry_job(self, job: Job, *args: Any, **options: Any) -> None:
+        """Queue a job that failed or whose worker died again; drop it where one that will do the same is waiting."""
+        try:
+            await super().retry_job(job, *args, **options)
+        except UniqueViolation:
+            await self.finish_job(job, Status.ABORTED, delete_job=True)
+            log.info("job.merged", job=job.task_name, id=job.id)
+
+
 class Jobs:
     """The register of tasks, the way to enqueue them, and the worker loop."""
 
@@ -34,6 +47,7 @@ class Jobs:
             conninfo=url, kwargs={"options": "-c role=charkha_system"}, min_size=1, max_size=6
         )
         self._app = App(connector=self._connector)
+        self._app.job_manager = _Manager(self._connector)
         self._queues: dict[str, str] = {}
 
     def task(self, name: str, work: Work, *, queue: str = "events", retry: bool = True) -> None:
