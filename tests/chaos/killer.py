@@ -1,0 +1,70 @@
+"""Kills processes of a running installation with SIGKILL, drawn from a seed, and waits until it has recovered."""
+
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from tests.e2e.miniature import Miniature, descendants, kill_process
+
+SUPERVISOR = "supervisor"
+_RARE = ("recipe", "evaluator")  # there for seconds only: taken at once when they are
+_KINDS = {
+    "charkha.learn.recipes": "recipe",
+    "charkha.evaluate.evaluators": "evaluator",
+    "llama_worker": "engine worker",
+    "llama_server": "engine",
+    "charkha.kit.postgres": "postgres part",
+    "bin/postgres": "postmaster",
+    "postgres:": "postgres backend",
+    "cli api": "api",
+    "cli shipper": "shipper",
+    "cli worker": "worker",
+}
+
+
+class Killer:
+    """Kills one process at a time. `kills` counts them by kind."""
+
+    def __init__(self, wheel: Miniature, seed: int) -> None:
+        self._wheel, self._chance = wheel, random.Random(seed)
+        self.kills: dict[str, int] = defaultdict(int)
+
+    def strike(self) -> str:
+        """Kill a process of a random kind, and wait until every part is ready again; returns the kind."""
+        state = self._wheel.state()
+        assert state is not None
+        kinds = living(state.pid)
+        rare = [kind for kind in _RARE if kind in kinds]
+        kind = self._chance.choice(rare if rare and self._chance.random() < 0.5 else [*sorted(kinds), SUPERVISOR])
+        if kind == SUPERVISOR:
+            self._wheel.kill()
+            self._wheel.start()
+        elif kill_process(self._chance.choice(kinds[kind])):
+            time.sleep(0.25)  # two looks of the supervisor
+            self._wheel.wait_ready()
+        self.kills[kind] += 1
+        return kind
+
+    def pause(self, longest: float) -> None:
+        """Let it run for a random while."""
+        time.sleep(self._chance.uniform(0.0, longest))
+
+
+def living(supervisor: int) -> dict[str, list[int]]:
+    """The pids below a supervisor, by kind."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for pid in descendants(supervisor):
+        command = _command(pid)
+        for mark, kind in _KINDS.items():
+            if mark in command:
+                found[kind].append(pid)
+                break
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
