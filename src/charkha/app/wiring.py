@@ -112,6 +112,7 @@ class Wiring:
             self.models,
             installation.home,
             nice=installation.settings.training.nice,
+            threads=installation.settings.training.threads,
         ).register()
         Evaluator(
             self.database,

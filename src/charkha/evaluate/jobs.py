@@ -6,10 +6,11 @@ another evaluation of the same incumbent, measures only the rest.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -117,22 +118,29 @@ class Evaluator:
         return Work(workspace_id, evaluation, suite, examples, versions, known)
 
     async def _measure(self, work: Work) -> None:
-        """Measure what is lacking: by likelihood where the model's file is here, greedily where the gateway can call it."""
-        labels = classes(work.examples)
-        likelihood, greedy = metrics(labels)
-        files = {version.id: self._file(version) for version in work.versions}
-        ranked = work.lacking(likelihood, [version for version in work.versions if files[version.id]])
-        asked = work.lacking(greedy, [version for version in work.versions if version.callable_name])
+        """Measure what is lacking, by likelihood and greedily at once: while the one loads its model the other asks."""
         async with self._reporting(work):
-            for (file, prompt), versions in _alike(ranked, files).items():
-                measurer = Likelihood(self._blobs, self._home / "models", self._scratch(work), nice=self._nice)
-                examples = as_asked(work.examples, prompt)
-                found = await measurer.measure(work.workspace_id, file, versions, examples, labels, work.advance)
-                await self._keep(work, likelihood, found)
-            for version in asked:
-                name = version.callable_name or ""
-                answers = await self._greedy.measure(work.workspace_id, name, work.examples, greedy, work.advance)
-                await self._keep(work, greedy, {version.id: answers})
+            await _both(self._rank(work), self._ask(work))
+
+    async def _rank(self, work: Work) -> None:
+        """By likelihood, where the model's file is on this machine."""
+        labels = classes(work.examples)
+        metric, _ = metrics(labels)
+        files = {version.id: self._file(version) for version in work.versions}
+        lacking = work.lacking(metric, [version for version in work.versions if files[version.id]])
+        for (file, prompt), versions in _alike(lacking, files).items():
+            measurer = Likelihood(self._blobs, self._home / "models", self._scratch(work), nice=self._nice)
+            examples = as_asked(work.examples, prompt)
+            found = await measurer.measure(work.workspace_id, file, versions, examples, labels, work.advance)
+            await self._keep(work, metric, found)
+
+    async def _ask(self, work: Work) -> None:
+        """Greedily, where the gateway can call the version."""
+        _, metric = metrics(classes(work.examples))
+        for version in work.lacking(metric, [version for version in work.versions if version.callable_name]):
+            name = version.callable_name or ""
+            answers = await self._greedy.measure(work.workspace_id, name, work.examples, metric, work.advance)
+            await self._keep(work, metric, {version.id: answers})
 
     async def _finish(self, work: Work) -> None:
         """Compare, and store the scorecard with its lineage and the news of it, once."""
@@ -216,3 +224,16 @@ def _card(work: Work, known: Mapping[UUID, Mapping[Metric, Scores]]) -> Card:
         known[evaluation.candidate_version_id],
         known[incumbent] if incumbent else None,
     )
+
+
+async def _both(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
+    """Run both at once; when one fails the other is cancelled, and the failure is raised as it is."""
+    tasks = {asyncio.ensure_future(first), asyncio.ensure_future(second)}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

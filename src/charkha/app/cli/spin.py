@@ -25,14 +25,16 @@ _MARK = "run/turned"
 @click.option("--dataset", type=click.Path(path_type=Path), help='JSON lines: {"input","label"} or {"messages"}.')
 @click.option("--endpoint", help="Name of the endpoint to make. Default: after the data.")
 @click.option("--workspace", help="Another workspace of your organisation.")
-@click.option("--seconds", type=click.FloatRange(1, 86_400), help="Time that training may take.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 86_400), default=130, show_default=True, help="Time that training may take."
+)
 @click.option("--once", is_flag=True, help="Do nothing where the wheel was turned before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 def spin(
     dataset: Path | None,
     endpoint: str | None,
     workspace: str | None,
-    seconds: float | None,
+    seconds: float,
     once: bool,
     as_json: bool,
 ) -> int:
@@ -43,8 +45,7 @@ def spin(
         return 0
     with Screen(quiet=as_json) as screen:
         source = _read(dataset, screen)
-        config: dict[str, Any] = {"max_seconds": seconds} if seconds else {}
-        outcome = asyncio.run(_turn(source, screen, endpoint, workspace, config))
+        outcome = asyncio.run(_turn(source, screen, endpoint, workspace, {"max_seconds": seconds}))
     if outcome.live:
         mark.write_text(f"endpoint {outcome.endpoint}, version {outcome.version}")
     if as_json:

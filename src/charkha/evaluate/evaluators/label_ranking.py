@@ -20,6 +20,7 @@ Standard output: JSON lines `started`, `progress` (variant, done, total), then `
 skipped) or `error` (code, message, remedy; exit 1). An example that does not fit `max_length` is skipped for all variants.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,7 @@ class Job(BaseModel):
     labels: tuple[str, ...] | None = None
     adapters: tuple[Variant, ...] = Field(min_length=1)
     output: Path
-    threads: int = Field(2, ge=1, le=256)
+    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024)
     max_length: int = Field(2048, ge=16)
     precision: hf.Precision = "auto"
 

@@ -19,6 +19,7 @@ and the end of the turn, nothing else. Importing this module for its `Config` im
 import hashlib
 import importlib.metadata
 import json
+import os
 import signal
 import sys
 import time
@@ -69,7 +70,7 @@ class Config(BaseModel):
     patience: int = Field(2, ge=1, description="Stop after so many passes without an improvement on those kept aside.")
     checkpoint_seconds: float = Field(20.0, gt=0, description="At most this much work is lost by a crash.")
     precision: hf.Precision = Field("auto", description="Of the base weights; auto takes the faster here.")
-    threads: int = Field(2, ge=1, le=256)
+    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=1024)
 
 
 class Run(BaseModel):

@@ -30,10 +30,10 @@ class _Record(msgspec.Struct):
 
 
 class RunDirectory:
-    """`$CHARKHA_HOME/runs/<run id>`."""
+    """`$CHARKHA_HOME/runs/<run id>`. `defaults` stand in the configuration where the run says nothing of its own."""
 
-    def __init__(self, home: Path, run: Run) -> None:
-        self._home, self._run = home, run
+    def __init__(self, home: Path, run: Run, defaults: Mapping[str, Any] | None = None) -> None:
+        self._home, self._run, self._defaults = home, run, defaults or {}
         self.path = home / "runs" / str(run.id)
         self.run_json, self.log = self.path / "run.json", self.path / "recipe.log"
 
@@ -47,7 +47,7 @@ class RunDirectory:
             "models_dir": str(self._home / "models"),
             "train": str(train),
             "output_dir": str(self.path),
-            "config": self._run.config,
+            "config": {**self._defaults, **self._run.config},
             "base_hash": sha256_of(model_gguf),
             "data_version": str(self._run.dataset_version_id),
             "seed": self._run.seed,

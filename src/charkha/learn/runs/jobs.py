@@ -36,7 +36,7 @@ class RecipeFailed(CharkhaError):
 
 
 class Trainer:
-    """Carries out runs on this machine, below `home`. `nice` is added to a recipe's own niceness."""
+    """Carries out runs on this machine, below `home`. `nice` is added to a recipe's own niceness, `threads` is its share."""
 
     def __init__(
         self,
@@ -49,7 +49,9 @@ class Trainer:
         home: Path,
         *,
         nice: int = 0,
+        threads: int | None = None,
     ) -> None:
+        self._threads = threads
         self._database, self._jobs, self._events, self._blobs = database, jobs, events, blobs
         self._datasets, self._models, self._home, self._nice = datasets, models, home, nice
         self._backoff = Backoff()
@@ -86,12 +88,17 @@ class Trainer:
         if claim.run.cancel_requested:
             await claim.end("cancelled")
             return
-        directory = RunDirectory(self._home, claim.run)
+        directory = RunDirectory(self._home, claim.run, self._defaults(claim.run.recipe))
         await self._prepare(claim, directory)
         if await self._train(claim, directory) == "succeeded":
             await self._store(claim, directory)
         else:
             await claim.end("cancelled")
+
+    def _defaults(self, recipe: str) -> dict[str, int]:
+        """What this machine gives to a recipe that has a say in it."""
+        has_threads = "threads" in plugins.load("recipes", recipe).Config.model_fields
+        return {"threads": self._threads} if has_threads and self._threads else {}
 
     async def _postpone(self, claim: Claim, error: Unavailable) -> None:
         """Try again later, as a part is missing now. If that is the database this fails, and the queue tries again."""
