@@ -39,7 +39,9 @@ def main() -> int:
     for source in sorted((CLIENT / "_async").glob("*.py")):
         target = CLIENT / "_sync" / source.name
         ruff = [sys.executable, "-m", "ruff", "format", "--quiet", "--stdin-filename", str(target), "-"]
-        text = subprocess.run(ruff, input=synchronous(source.read_text()), capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            ruff, input=synchronous(source.read_text()), capture_output=True, text=True, check=True
+        ).stdout
         if target.exists() and target.read_text() == text:
             continue
         if "--check" in sys.argv:

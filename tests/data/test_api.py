@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from tests.callers import Callers, callers
 
 from charkha.data import api, uploads
 from charkha.data.service import DatasetService
 from charkha.kit.blobs import Blobs
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
+from tests.callers import Callers, callers
 
 pytestmark = pytest.mark.anyio
 

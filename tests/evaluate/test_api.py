@@ -4,14 +4,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from tests.callers import Callers, callers
-from tests.evaluate import world as worlds
-from tests.evaluate.world import World, example
 
 from charkha.evaluate import api, likelihood
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
 from charkha.kit.jobs import Jobs
+from tests.callers import Callers, callers
+from tests.evaluate import world as worlds
+from tests.evaluate.world import World, example
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from tests.evaluate import world as worlds
-from tests.learn.world import Base, Endpoints, Models
 
 from charkha.core.messages import Example
 from charkha.kit.crypto import Secrets
@@ -21,6 +19,8 @@ from charkha.learn.runs.domain import Run
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
 from charkha.testing.tiny_training import TinyTask, make_tiny_task
+from tests.evaluate import world as worlds
+from tests.learn.world import Base, Endpoints, Models
 
 pytestmark = [pytest.mark.anyio, pytest.mark.model, pytest.mark.timeout(400)]
 

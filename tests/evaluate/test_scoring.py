@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evaluate.world import example
 
 from charkha.core.messages import Example, Message
 from charkha.evaluate import scoring
 from charkha.evaluate.likelihood import as_asked
+from tests.evaluate.world import example
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.evaluate import world as worlds
-from tests.evaluate.world import World, example
 
 from charkha.core.errors import Conflict, Invalid, NotFound, Unavailable
 from charkha.core.events import VersionRegistered
@@ -22,6 +20,8 @@ from charkha.kit.eventlog import events
 from charkha.kit.jobs import Jobs
 from charkha.kit.lineage import Node, sources_of
 from charkha.kit.process import Backoff
+from tests.evaluate import world as worlds
+from tests.evaluate.world import World, example
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.observe.spooling import KEY, append, closed, gateway, opened
 
 from charkha.core.errors import CharkhaError, Invalid, NotFound
 from charkha.core.ids import mint
@@ -28,6 +27,7 @@ from charkha.observe.service import InferenceLog
 from charkha.observe.shipper import Shipper
 from charkha.observe.store import FAILED, between
 from charkha.observe.tables import inferences
+from tests.observe.spooling import KEY, append, closed, gateway, opened
 
 LOG = InferenceLog()
 START = datetime.now(UTC) - timedelta(hours=1)

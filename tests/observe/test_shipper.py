@@ -15,8 +15,6 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
-from tests.conftest import Urls
-from tests.observe.spooling import append, bodies, closed, exchange, gateway, logged, opened
 
 from charkha.core.clock import now
 from charkha.core.errors import Unavailable
@@ -30,6 +28,8 @@ from charkha.observe import stream as stream_module
 from charkha.observe.partitions import ensure_partitions
 from charkha.observe.shipper import Shipper
 from charkha.observe.tables import spool_offsets
+from tests.conftest import Urls
+from tests.observe.spooling import append, bodies, closed, exchange, gateway, logged, opened
 
 pytestmark = pytest.mark.anyio
 

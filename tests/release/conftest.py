@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.release.world import World
 
 from charkha.govern.directory import Directory
 from charkha.govern.keys import KeyService
@@ -11,6 +10,7 @@ from charkha.kit.blobs import Blobs
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
 from charkha.kit.jobs import Jobs
+from tests.release.world import World
 
 
 @pytest.fixture

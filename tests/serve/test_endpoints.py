@@ -155,7 +155,6 @@ async def test_adapters_are_named_by_versions_of_one_base(
 @pytest.mark.parametrize(
     "spec",
     [
-        VariantSpec(),
         VariantSpec(engine="elsewhere", model="tiny"),
         VariantSpec(engine="local", model="tiny", parameters={"temperature": 9}),
         VariantSpec(engine="local", model="tiny", parameters={"stop": "\0"}),

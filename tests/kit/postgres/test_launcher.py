@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.fixtures_postgres import short_directory
 
 from charkha.core.errors import Conflict, Misconfigured, Unavailable
 from charkha.kit.lockfile import is_locked
 from charkha.kit.postgres import binaries, cluster, launcher, roles
+from tests.fixtures_postgres import short_directory
 
 AS_ROOT = os.geteuid() == 0
 NOBODY = 65534

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.learn.world import example
 
 from charkha.core.ids import uuid7
 from charkha.core.messages import Message
 from charkha.learn.feedback.domain import Lesson
 from charkha.learn.policies import domain
+from tests.learn.world import example
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ENDPOINT, OTHER = uuid7(), uuid7()

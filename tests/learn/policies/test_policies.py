@@ -9,9 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.callers import callers
-from tests.learn.policies.test_domain import Content
-from tests.learn.world import FAKE, Base, Datasets, Endpoints
 
 from charkha.core.clock import now
 from charkha.core.errors import Invalid, NotFound
@@ -30,6 +27,9 @@ from charkha.learn.runs import store as run_store
 from charkha.learn.runs.domain import Run
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
+from tests.callers import callers
+from tests.learn.policies.test_domain import Content
+from tests.learn.world import FAKE, Base, Datasets, Endpoints
 
 pytestmark = pytest.mark.anyio
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.callers import Callers, callers
-from tests.learn.world import FAKE, Base, Datasets, Endpoints, Models, example
 
 from charkha.core.ids import uuid7
 from charkha.kit import plugins
@@ -18,6 +16,8 @@ from charkha.kit.jobs import Jobs
 from charkha.learn.runs import api
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
+from tests.callers import Callers, callers
+from tests.learn.world import FAKE, Base, Datasets, Endpoints, Models, example
 
 pytestmark = pytest.mark.anyio
 

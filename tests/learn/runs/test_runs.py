@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.learn.world import FAKE, Base, Datasets, Endpoints, Models, example
 
 from charkha.core.errors import Conflict, Invalid, NotFound
 from charkha.kit import plugins
@@ -27,6 +26,7 @@ from charkha.learn.runs import store
 from charkha.learn.runs.domain import Run
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
+from tests.learn.world import FAKE, Base, Datasets, Endpoints, Models, example
 
 pytestmark = pytest.mark.anyio
 

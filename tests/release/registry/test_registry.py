@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.release.world import BASE_HASH, World
 
 from charkha.core.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable
 from charkha.core.events import CandidateTrained
@@ -18,6 +17,7 @@ from charkha.kit.system import system
 from charkha.release.registry import adapters as adapters_module
 from charkha.release.registry.adapters import AdapterService
 from charkha.release.registry.targets import load_targets
+from tests.release.world import BASE_HASH, World
 
 pytestmark = pytest.mark.anyio
 

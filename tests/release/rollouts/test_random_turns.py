@@ -4,12 +4,12 @@ import random
 
 import pytest
 import sqlalchemy as sa
-from tests.release.world import BAD, GOOD, World
 
 from charkha.core.errors import Conflict
 from charkha.release.rollouts.domain import ACTIVE, Rollout, split
 from charkha.release.tables import rollouts as rollouts_table
 from charkha.serve.tables import endpoints, plans
+from tests.release.world import BAD, GOOD, World
 
 pytestmark = pytest.mark.anyio
 

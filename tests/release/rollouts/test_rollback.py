@@ -8,7 +8,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
-from tests.release.world import BAD, GOOD, World
 
 from charkha.core.errors import Conflict
 from charkha.govern.access import Access, verify
@@ -25,6 +24,7 @@ from charkha.release.registry.api import router as registry_routes
 from charkha.release.rollouts.api import router as release_routes
 from charkha.release.rollouts.domain import Rollback
 from charkha.serve.domain import Share
+from tests.release.world import BAD, GOOD, World
 
 pytestmark = pytest.mark.anyio
 

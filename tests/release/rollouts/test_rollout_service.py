@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.release.world import BAD, GOOD, World
 
 from charkha.core.clock import now
 from charkha.core.errors import Conflict, Invalid, Unavailable
@@ -17,6 +16,7 @@ from charkha.release.rollouts.conductor import PATIENCE
 from charkha.release.rollouts.domain import Rollout
 from charkha.release.tables import rollouts as rollouts_table
 from charkha.serve.domain import Share
+from tests.release.world import BAD, GOOD, World
 
 pytestmark = pytest.mark.anyio
 

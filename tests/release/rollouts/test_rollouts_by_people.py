@@ -4,11 +4,11 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.release.world import BAD, GOOD, World
 
 from charkha.core.errors import CharkhaError, Conflict, Invalid, NotFound
 from charkha.govern.tables import audit
 from charkha.release.rollouts.domain import Rules
+from tests.release.world import BAD, GOOD, World
 
 pytestmark = pytest.mark.anyio
 
