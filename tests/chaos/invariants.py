@@ -11,14 +11,14 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
-from tests.chaos.ledger import Ledger
-from tests.e2e.miniature import Miniature
 
 from charkha.kit.blobs import Blobs
 from charkha.kit.crypto import Secrets
 from charkha.kit.postgres import launcher
+from tests.chaos.ledger import Ledger
+from tests.e2e.miniature import Miniature
 
-_SHIPPING_SECONDS = 60.0
+_SHIPPING_SECONDS, _RECOVERY_SECONDS = 60.0, 60.0
 _ACTIVE_ROLLOUT, _ACTIVE_RUN = ("preparing", "running"), ("queued", "running")
 Row = dict[str, Any]
 
@@ -37,10 +37,22 @@ class Picture:
 @contextmanager
 def picture(wheel: Miniature) -> Iterator[Picture]:
     """The database as it is at one instant."""
-    address = launcher.urls(wheel.home).admin.replace("/postgres?", "/charkha?", 1)
-    with psycopg.connect(address, row_factory=dict_row, connect_timeout=10) as connection:
+    with _connected(wheel) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         yield Picture(connection)
+
+
+def _connected(wheel: Miniature) -> psycopg.Connection[Row]:
+    """A connection; a database that recovers from the death of one of its processes is waited for."""
+    address = launcher.urls(wheel.home).admin.replace("/postgres?", "/charkha?", 1)
+    deadline = time.monotonic() + _RECOVERY_SECONDS
+    while True:
+        try:
+            return psycopg.connect(address, row_factory=dict_row, connect_timeout=10)
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def check(wheel: Miniature, ledger: Ledger) -> None:

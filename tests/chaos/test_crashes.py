@@ -10,14 +10,14 @@ import random
 import time
 
 import pytest
+
+from charkha.kit.crashpoints import VARIABLE, markers
+from charkha.testing.tiny_training import TinyTask
 from tests.chaos import invariants
 from tests.chaos.killer import Killer
 from tests.chaos.ledger import Ledger
 from tests.chaos.turn import Turn, TurnThread
 from tests.e2e.miniature import Miniature, miniature
-
-from charkha.kit.crashpoints import VARIABLE, markers
-from charkha.testing.tiny_training import TinyTask
 
 KILLS = int(os.environ.get("CHARKHA_CHAOS_KILLS", "30"))
 SEED = int(os.environ.get("CHARKHA_CHAOS_SEED") or random.SystemRandom().randrange(2**32))
@@ -28,7 +28,7 @@ PLACES = (
     "run.before_done,version.before_commit,evaluation.before_done,rollout.before_swap,rollout.after_swap:2",
 )
 NAMED = sum(len(line.split(",")) for line in PLACES)
-LONGEST_PAUSE = 2.5
+LONGEST_PAUSE, KILLS_IN_A_TURN = 2.5, 9
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0)]
 
@@ -71,8 +71,10 @@ def kill_at_random(wheel: Miniature, kills: int) -> None:
     left = kills
     for number in itertools.count():
         began = time.monotonic()
+        killer.begin_turn()
         turn = turning(wheel, f"random-{number}", ledger)
-        while turn.is_alive() and left:
+        spent = left - min(left, KILLS_IN_A_TURN)
+        while turn.is_alive() and left > spent:
             killer.pause(LONGEST_PAUSE)
             kind = killer.strike()
             left -= 1

@@ -13,15 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from tests.chaos.ledger import Ledger
-from tests.e2e.miniature import MODEL, Miniature
-from tests.e2e.tiny_examples import as_json, held_out, questions
-
 from charkha.app.spin.domain import score
 from charkha.app.spin.traffic import judged
 from charkha.client import ApiError, AsyncCharkha, ConnectionFailed
 from charkha.client.types import Endpoint, Evaluation, Rollout, Run
 from charkha.core.messages import Example
+from tests.chaos.ledger import Ledger
+from tests.e2e.miniature import MODEL, Miniature
+from tests.e2e.tiny_examples import as_json, held_out, questions
 
 T = TypeVar("T")
 PATIENCE = 100.0
@@ -37,8 +36,7 @@ class Turn:
         self.accuracy = 0.0
         self._wheel, self._ledger, self._chance = wheel, ledger, random.Random(seed)
         self._examples = questions(wheel.task)
-        self._client: AsyncCharkha | None = None
-        self._url = ""
+        self._clients: dict[str, AsyncCharkha] = {}
 
     async def run(self) -> None:
         """The whole turn. Raises AssertionError where it does not get on."""
@@ -56,8 +54,8 @@ class Turn:
             self.accuracy = await self._measured()
             self.stage = "ended"
         finally:
-            if self._client is not None:
-                await self._client.close()
+            for client in self._clients.values():
+                await client.close()
 
     async def _prepared(self) -> Endpoint:
         """The endpoint with its suite and its policy, made once however often that is asked for."""
@@ -200,11 +198,9 @@ class Turn:
     async def _connected(self) -> AsyncCharkha:
         """A client of where the installation listens now: another port after another `up`."""
         url = self._wheel.url
-        if self._client is None or url != self._url:
-            if self._client is not None:
-                await self._client.close()
-            self._client, self._url = self._wheel.async_client(timeout=30.0), url
-        return self._client
+        if url not in self._clients:
+            self._clients[url] = self._wheel.async_client(timeout=30.0)
+        return self._clients[url]
 
 
 class TurnThread(threading.Thread):
