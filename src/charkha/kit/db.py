@@ -11,10 +11,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import MetaData
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from charkha.core.errors import StorageFull, Unavailable
+from charkha.core.errors import Invalid, StorageFull, Unavailable
 
 Role = Literal["charkha_app", "charkha_ingest", "charkha_system"]
 
@@ -111,6 +111,11 @@ class Database:
                 yield conn
         except (OperationalError, InterfaceError) as error:
             raise _refusal(error) from error
+        except DataError as error:  # each value is bound, so it is a value that PostgreSQL has no room for
+            raise Invalid(
+                "A value cannot be stored: a text with a NUL character, or a number out of range.",
+                remedy="Send other values.",
+            ) from error
 
     @asynccontextmanager
     async def workspace(self, workspace_id: UUID, actor: str) -> AsyncIterator[Tx]:
