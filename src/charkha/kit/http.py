@@ -12,10 +12,12 @@ import msgspec
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
 from charkha.core.errors import CharkhaError, Unavailable
 from charkha.kit import telemetry
 
+_CODES = {404: "unknown_url", 405: "method_not_allowed"}
 log = telemetry.logger(__name__)
 
 
@@ -103,6 +105,17 @@ def install_errors(app: FastAPI) -> None:
         )
         wrong.status, wrong.code = 422, "invalid_request"
         return error_response(wrong)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        what = f"{request.method} {request.url.path[:200]}: {error.detail}."
+        told = CharkhaError(
+            what, remedy="See /docs for what there is.", code=_CODES.get(error.status_code, "invalid_request")
+        )
+        told.status = error.status_code
+        answer = error_response(told)
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
