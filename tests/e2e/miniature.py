@@ -17,7 +17,6 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from tests.fixtures_postgres import short_directory
 
 from charkha.app.cli.connection import ADDRESS_FILE, KEY_FILE
 from charkha.app.supervisor_state import PartState, State, read_state
@@ -26,6 +25,7 @@ from charkha.kit import process
 from charkha.kit.lockfile import started_at
 from charkha.kit.postgres import launcher
 from charkha.testing.tiny_training import TinyTask
+from tests.fixtures_postgres import short_directory
 
 MODEL = "tiny"
 START_SECONDS, STOP_SECONDS = 90.0, 60.0
