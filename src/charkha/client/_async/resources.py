@@ -159,9 +159,14 @@ class Feedback(Resource):
     """What people think of answers."""
 
     async def give(self, kind: str, *, inference_id: Id | None = None, **fields: Any) -> types.Feedback:
-        """Give feedback: score, thumb, comment, correction, preference or metric. Sent twice it counts once."""
-        body = {"kind": kind, "inference_id": inference_id, **fields}
-        return await self._post("/feedback", types.Feedback, _without_none(body), idempotent=True)
+        """Give feedback: score, thumb, comment, correction, preference or metric. Sent twice it counts once.
+
+        An `idempotency_key` of your own makes that hold for a second call as well.
+        """
+        key = fields.pop("idempotency_key", None)
+        headers = {"idempotency-key": str(key)} if key is not None else {}
+        body = _without_none({"kind": kind, "inference_id": inference_id, **fields})
+        return await self._post("/feedback", types.Feedback, body, idempotent=True, headers=headers)
 
     async def give_many(self, items: Items) -> list[types.Feedback]:
         """Give up to 1,000 items at once, all or none."""
