@@ -12,6 +12,7 @@ from charkha.core.ids import uuid7
 from charkha.core.messages import Message
 from charkha.learn.feedback.domain import Lesson
 from charkha.learn.policies import domain
+from charkha.learn.runs.domain import problem
 from tests.learn.world import example
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -68,10 +69,10 @@ def test_an_example_names_its_inference_and_its_person() -> None:
 
 
 def test_nothing_to_tell_apart_is_a_problem() -> None:
-    assert "nothing to learn from" in str(domain.problem([]))
-    assert "All 2 lessons have the label 'a'" in str(domain.problem([example("x", "a"), example("y", "a")]))
-    assert domain.problem([example("x", "a"), example("y", "b")]) is None
-    assert domain.problem([example("x", None)]) is None
+    assert "nothing to learn from" in str(problem([]))
+    assert "All 2 lessons have the label 'a'" in str(problem([example("x", "a"), example("y", "a")]))
+    assert problem([example("x", "a"), example("y", "b")]) is None
+    assert problem([example("x", None)]) is None
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0, True), (9, True), (11, False)])

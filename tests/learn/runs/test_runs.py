@@ -243,7 +243,7 @@ async def test_a_wrong_request_is_refused(
 ) -> None:
     good = {
         "endpoint_id": world.endpoints.add(Base("mail")),
-        "dataset_version_id": world.datasets.hold([example("a", "a")]),
+        "dataset_version_id": world.datasets.hold([example("a", None)]),
         "recipe": "fake",
     }
     async with world.database.workspace(world.workspace_id, "test") as tx:
@@ -252,7 +252,7 @@ async def test_a_wrong_request_is_refused(
 
 
 async def test_a_missing_model_fails_the_run_with_a_remedy(world: World) -> None:
-    version, endpoint = world.datasets.hold([example("a", "a")]), world.endpoints.add(Base("mail", model="huge"))
+    version, endpoint = world.datasets.hold([example("a", None)]), world.endpoints.add(Base("mail", model="huge"))
     async with world.database.workspace(world.workspace_id, "test") as tx:
         run = await world.runs.request(tx, endpoint_id=endpoint, dataset_version_id=version, recipe="fake")
     await world.work(run)

@@ -64,19 +64,3 @@ def teach(
 def plain(answer: str) -> str:
     """An answer as compared: case, outer space and final punctuation do not matter."""
     return unicodedata.normalize("NFKC", answer).strip().rstrip(".!").strip().casefold()
-
-
-def problem(examples: Sequence[Example]) -> str | None:
-    """Why nothing can be learned from examples, with the remedy; None where something can."""
-    if not examples:
-        return (
-            "There is nothing to learn from: every lesson is of a held-out text, of contradictory labels or without "
-            "content. Give feedback on other requests, and let the endpoint keep content."
-        )
-    labels = {example.label for example in examples}
-    if len(labels) == 1 and None not in labels:
-        return (
-            f"All {len(examples)} lessons have the label '{labels.pop()}': there is nothing to tell apart. "
-            "Give feedback on requests of other classes."
-        )
-    return None

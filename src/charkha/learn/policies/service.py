@@ -16,6 +16,7 @@ from charkha.kit.locks import exclusively
 from charkha.learn.policies import domain, store
 from charkha.learn.policies.domain import Policy
 from charkha.learn.ports import Datasets, Endpoints, Feedback, Inferences, Lesson, Suites, TrainingBase
+from charkha.learn.runs.domain import problem
 from charkha.learn.runs.service import RunService, checked_config
 
 JOB = "learn.reconsider"
@@ -121,7 +122,7 @@ class PolicyService:
     async def _train(self, tx: Tx, policy: Policy, base: TrainingBase) -> None:
         """Ask for a run on every lesson of the endpoint; what speaks against it is recorded as a failed run."""
         version_id = await self._freeze(tx, policy.endpoint_id, base)
-        reason = domain.problem(await self._datasets.examples(tx, version_id)) or _wrong(policy)
+        reason = problem(await self._datasets.examples(tx, version_id)) or _wrong(policy)
         if reason is None:
             await self._runs.request(
                 tx,

@@ -1,12 +1,14 @@
 """What a run is, what a recipe reports, and what follows from how it ended. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+
+from charkha.core.messages import Example
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ACTIVE: tuple[Status, ...] = ("queued", "running")
@@ -158,3 +160,19 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     record: dict[str, Any]
     metrics: dict[str, Any]
     system_prompt: str | None = None
+
+
+def problem(examples: Sequence[Example]) -> str | None:
+    """Why nothing can be learned from examples, with the remedy; None where something can."""
+    if not examples:
+        return (
+            "There is nothing to learn from: every lesson is of a held-out text, of contradictory labels or without "
+            "content. Give feedback on other requests, and let the endpoint keep content."
+        )
+    labels = {example.label for example in examples}
+    if len(labels) == 1 and None not in labels:
+        return (
+            f"All {len(examples)} lessons have the label '{labels.pop()}': there is nothing to tell apart. "
+            "Give feedback on requests of other classes."
+        )
+    return None

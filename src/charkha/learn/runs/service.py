@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from charkha.core.errors import Conflict
+from charkha.core.errors import Conflict, Invalid
 from charkha.core.events import RunRequested
 from charkha.core.ids import uuid7
 from charkha.govern import audit
@@ -14,7 +14,7 @@ from charkha.kit.jobs import Jobs
 from charkha.kit.paging import Page
 from charkha.learn.ports import Datasets, Endpoints
 from charkha.learn.runs import store
-from charkha.learn.runs.domain import Point, Run, RunResult
+from charkha.learn.runs.domain import Point, Run, RunResult, problem
 
 JOB = "learn.run"
 
@@ -37,11 +37,13 @@ class RunService:
     ) -> Run:
         """Queue a run that makes a candidate for an endpoint.
 
-        Raises NotFound for an unknown endpoint or data set version, Invalid for a recipe that there is none of or a
-        wrong configuration, Conflict where a candidate of the endpoint is in the making.
+        Raises NotFound for an unknown endpoint or data set version, Invalid for a recipe that there is none of, a wrong
+        configuration or data that nothing can be learned from, Conflict where a candidate of the endpoint is in the
+        making.
         """
         checked = checked_config(recipe, config or {})
-        await self._datasets.version(tx, dataset_version_id)
+        if reason := problem(await self._datasets.examples(tx, dataset_version_id)):
+            raise Invalid(reason, param="dataset_version_id", code="nothing_to_learn")
         base = await self._endpoints.training_base(tx, endpoint_id)
         run_id = uuid7()
         facts = {"endpoint_id": endpoint_id, "recipe": recipe, "dataset_version_id": dataset_version_id, "seed": seed}
