@@ -87,9 +87,10 @@ def run(configured: Settings, *, turn: bool = False, announce: bool = True) -> i
     with Supervisor(installation.home) as supervisor:
         socket = supervisor.listen(configured.host, configured.port, secure=configured.tls_cert is not None)
         host, port = socket.getsockname()[:2]
+        # Before anything is told to be ready: whoever comes too early waits at the socket.
+        installation.address_file.write_text(listener.url_of(socket, secure=configured.tls_cert is not None))
 
         def ready(state: State) -> None:
-            installation.address_file.write_text(str(state.url))
             if announce:
                 welcome(configured, state)
             if turn:
