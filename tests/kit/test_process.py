@@ -135,9 +135,9 @@ def test_a_lock_has_one_owner_and_tells_who(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("content", ["", "garbage", "1 1", f"{os.getpid()} 7", "999999999 5"])
+@pytest.mark.parametrize("content", ["", "garbage", "1 1", "{own} 7", "999999999 5"])
 def test_what_a_stale_lock_says_is_not_believed(tmp_path: Path, content: str) -> None:
-    (tmp_path / "lock").write_text(content)
+    (tmp_path / "lock").write_text(content.format(own=os.getpid()))
     with LockFile(tmp_path / "lock") as lock:
         assert lock.owner() is None
         assert lock.acquire()

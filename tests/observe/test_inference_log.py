@@ -309,7 +309,7 @@ async def test_over_http(ship: Shipped, http: httpx.AsyncClient) -> None:
     ("path", "status"),
     [
         ("/inferences/none", 404),
-        (f"/inferences/{uuid4()}", 404),
+        ("/inferences/0190a1b2-0000-7000-8000-000000000000", 404),
         ("/inferences?status=7", 422),
         ("/inferences?limit=0", 422),
         ("/inferences?since=2026-01-01T00:00:00", 422),
