@@ -37,6 +37,12 @@ class EngineFailed(CharkhaError):
     status, code = 502, "engine_failed"
 
 
+class EngineStarting(Unavailable):
+    """The engine's process answers, but has not loaded its model yet."""
+
+    code = "engine_starting"
+
+
 class AdapterMissing(CharkhaError):
     """The engine does not hold an adapter that the request names."""
 
@@ -69,18 +75,24 @@ class Upstream:
     async def _through_restarts(self, target: Target, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         give_up, pause, breaks = time.monotonic() + self._patience, _FIRST_PAUSE, 0
         while True:
+            over = time.monotonic() + pause > give_up
             try:
-                response = await self._once(self._call(target, path, body))
+                return await self._answer(target, path, body)
             except (aiohttp.ClientConnectionError, ConnectionError) as error:
                 breaks += not isinstance(error, aiohttp.ClientConnectorError | ConnectionError)
-                if breaks >= _BREAKS or time.monotonic() + pause > give_up:
+                if breaks >= _BREAKS or over:
                     raise _unreachable(target.engine) from error
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                continue
-            if response.status == 200:
-                return response
-            raise await _failure(response, target.engine)
+            except EngineStarting:
+                if over:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _answer(self, target: Target, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        response = await self._once(self._call(target, path, body))
+        if response.status == 200:
+            return response
+        raise await _failure(response, target.engine)
 
     def _call(self, target: Target, path: str, body: dict[str, Any]) -> UpstreamCall:
         engine = self._engines.get(target.engine)
@@ -141,6 +153,8 @@ async def _failure(response: aiohttp.ClientResponse, engine: str) -> CharkhaErro
         )
         refused.status = response.status
         return refused
+    if response.status == 503 and told.code == EngineStarting.code:
+        return EngineStarting(f"The engine '{engine}' is starting.", remedy="Try again.")
     if response.status == 503:
         return Unavailable(f"The engine '{engine}' is not ready.", remedy="Try again.", code="engine_unavailable")
     return EngineFailed(
