@@ -2,27 +2,15 @@
 
 import random
 import time
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import Counter
 
-from tests.e2e.miniature import Miniature, descendants, kill_process
+from tests.e2e.miniature import Miniature
+from tests.e2e.processes import kill_process, living
 
 SUPERVISOR = "supervisor"
 # There for seconds only, and so preferred; but a program that is killed a third time without having got any further is
 # given up on by design, so that one turn bears so many kills of each.
 _RARE = {"recipe": 2, "evaluator": 1}
-_KINDS = {
-    "charkha.learn.recipes": "recipe",
-    "charkha.evaluate.evaluators": "evaluator",
-    "llama_worker": "engine worker",
-    "llama_server": "engine",
-    "charkha.kit.postgres": "postgres part",
-    "bin/postgres": "postmaster",
-    "postgres:": "postgres backend",
-    "cli api": "api",
-    "cli shipper": "shipper",
-    "cli worker": "worker",
-}
 
 
 class Killer:
@@ -63,22 +51,3 @@ class Killer:
     def pause(self, longest: float) -> None:
         """Let it run for a random while."""
         time.sleep(self._chance.uniform(0.0, longest))
-
-
-def living(supervisor: int) -> dict[str, list[int]]:
-    """The pids below a supervisor, by kind."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for pid in descendants(supervisor):
-        command = _command(pid)
-        for mark, kind in _KINDS.items():
-            if mark in command:
-                found[kind].append(pid)
-                break
-    return found
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from charkha.testing.tiny_training import TinyTask, make_tiny_task
-from tests.e2e.house import House, furnished
+from tests.e2e.house import SPOOL_MEGABYTES, House, furnished
 from tests.e2e.miniature import miniature
-
-SPOOL_MEGABYTES = 48
 
 
 @pytest.fixture(scope="session")

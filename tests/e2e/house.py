@@ -14,6 +14,8 @@ from tests.e2e.miniature import MODEL, Miniature
 from tests.e2e.tiny_examples import as_json, held_out, questions
 
 ENDPOINT = "kinds"
+SPOOL_MEGABYTES = 48
+"""The size of the disk that the spool is given where it can be given one of its own."""
 
 
 @dataclass(frozen=True)

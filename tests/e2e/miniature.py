@@ -22,7 +22,6 @@ from charkha.app.cli.connection import ADDRESS_FILE, KEY_FILE
 from charkha.app.supervisor_state import PartState, State, read_state
 from charkha.client import AsyncCharkha, Charkha
 from charkha.kit import process
-from charkha.kit.lockfile import started_at
 from charkha.kit.postgres import launcher
 from charkha.testing.tiny_training import TinyTask
 from tests.fixtures_postgres import short_directory
@@ -187,40 +186,6 @@ def miniature(task: TinyTask, env: Mapping[str, str] | None = None, settings: st
             raise
         finally:
             made.stop()
-
-
-def descendants(pid: int) -> list[int]:
-    """The living processes below `pid`, parents first."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (parent := _parent(int(entry.name))) is not None:
-            children.setdefault(parent, []).append(int(entry.name))
-    found, waiting = [], [pid]
-    while waiting:
-        below = children.get(waiting.pop(0), [])
-        found += below
-        waiting += below
-    return found
-
-
-def kill_process(pid: int) -> bool:
-    """`kill -9`; whether it was there to be killed."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    deadline = time.monotonic() + 10
-    while started_at(pid) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return True
-
-
-def _parent(pid: int) -> int | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(stat.rpartition(")")[2].split()[1])
 
 
 def _tail(log: Path, lines: int) -> list[str]:

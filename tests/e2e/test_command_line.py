@@ -1,0 +1,131 @@
+"""The command line as a stranger meets it: help, keys, lists, errors with their exit statuses, and two `up` at once."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from charkha.testing.tiny_training import TinyTask
+from tests.e2e.house import ENDPOINT, House
+from tests.e2e.miniature import MODEL, miniature
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+LISTS = ("endpoints", "adapters", "inferences", "feedback", "datasets", "runs", "suites", "evaluations")
+LISTS += ("versions", "releases", "keys", "workspaces")
+
+
+def test_help_names_every_command_without_loading_it(house: House) -> None:
+    done = house.running.cli("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in (*LISTS, "up", "down", "status", "spin", "rollback", "backup", "doctor"))
+    program = "import sys, charkha.app.cli.main; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "sqlalchemy", "fastapi", "aiohttp"} & set(loaded.split())
+
+
+@pytest.mark.parametrize("thing", LISTS)
+def test_every_list_is_json_for_programs(house: House, thing: str) -> None:
+    found = house.running.cli_json(thing, "list")
+    assert isinstance(found if thing == "workspaces" else found["data"], list)
+
+
+def test_status_tells_parts_and_gateways(house: House) -> None:
+    told = house.running.cli_json("status")
+    assert told["ready"]
+    assert {part["name"] for part in told["parts"]} >= {
+        "postgres",
+        "api-0",
+        "api-1",
+        "worker",
+        "shipper",
+        "engine-local",
+    }
+    assert len(told["service"]["gateways"]) == 2
+
+
+def test_a_key_for_a_new_workspace_is_one_command(house: House) -> None:
+    made = house.running.cli_json("keys", "create", "--workspace", "made-by-cli")
+    with house.running.client(made["key"]) as client:
+        assert client.endpoints.list().data == []
+        assert client.ask(MODEL, [{"role": "user", "content": "ba de"}], max_tokens=4).inference_id
+
+
+def test_an_endpoint_by_hand_and_a_question_to_it(house: House) -> None:
+    made = house.running.cli_json("endpoints", "create", "by-hand", "--model", MODEL, "--max-tokens", "4")
+    plain = house.running.cli_json("endpoints", "create", "plain")
+    assert (made["name"], plain["name"]) == ("by-hand", "plain")
+    answer = house.running.cli_json("chat", "plain", "ba de ki", "--max-tokens", "4")
+    assert answer["inference_id"]
+    assert house.running.cli_json("endpoints", "show", "by-hand")["variants"][0]["parameters"] == {"max_tokens": 4}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (("frobnicate",), 2, "No such command"),
+        (("endpoints", "show", "nowhere"), 4, "no endpoint"),
+        (("runs", "show", "not-an-id"), 2, ""),
+        (("versions", "show", "brought@999"), 4, "no version"),
+        (("rollback", "nowhere"), 4, "no endpoint"),
+        (("endpoints", "create", ENDPOINT, "--model", MODEL), 5, "already"),
+        (("endpoints", "create", "new", "--model", "gpt-99"), 2, "gpt-99"),
+        (("restore", "/nowhere.backup"), 2, "does not exist"),
+        (("keys", "create", "--role", "king"), 2, "king"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_errors_are_one_message_and_an_exit_status(
+    house: House, words: tuple[str, ...], status: int, told: str
+) -> None:
+    done = house.running.cli(*words)
+    assert done.returncode == status, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_key_and_an_empty_home_are_told(house: House) -> None:
+    wrong = house.running.cli("endpoints", "list", env={"CHARKHA_API_KEY": "sk-wrong"})
+    assert (wrong.returncode, "Traceback" in wrong.stderr) == (3, False)
+    empty = house.running.cli("endpoints", "list", env={"CHARKHA_HOME": str(house.running.home.parent / "nothing")})
+    assert empty.returncode == 6
+    assert "charkha up" in empty.stderr
+    status = house.running.cli("status", "--json", env={"CHARKHA_HOME": str(house.running.home.parent / "nothing")})
+    assert (status.returncode, json.loads(status.stdout)["running"]) == (6, False)
+
+
+def test_a_second_up_on_one_directory_is_refused(house: House) -> None:
+    pid = house.running.state().pid  # type: ignore[union-attr]
+    for words in (("up", "--port", "0"), ("up", "--detach", "--port", "0")):
+        done = house.running.cli(*words)
+        assert done.returncode in (5, 6), done.stderr
+        assert f"already runs in {house.running.home} (process {pid})" in done.stderr
+        assert "CHARKHA_HOME" in done.stderr
+    assert house.running.state().ready  # type: ignore[union-attr]
+    with house.client() as client:
+        assert client.status()["gateways"]
+
+
+def test_a_taken_port_is_told_before_anything_starts(tiny_task: TinyTask) -> None:
+    with miniature(tiny_task) as other, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for done in (other.cli("up", "--port", port), other.cli("up", env={"CHARKHA_PORT": port})):
+            assert done.returncode == 5, done.stderr
+            assert f"Port {port} on 127.0.0.1 is taken" in done.stderr
+            assert "CHARKHA_PORT" in done.stderr
+        assert not (other.home / "postgres").exists()
+
+
+@pytest.mark.parametrize("settings", ["prot = 1\n", "port = 99999\n", "port =\n", 'host = "0.0.0.0"\n'])
+def test_wrong_settings_name_the_key_and_the_remedy(tiny_task: TinyTask, settings: str) -> None:
+    with miniature(tiny_task) as other:
+        (other.home / "charkha.toml").write_text(settings)
+        done = other.cli("up")
+        assert done.returncode == 7, done.stderr
+        assert "Traceback" not in done.stderr
+        assert os.fspath(other.home / "charkha.toml") in done.stderr
