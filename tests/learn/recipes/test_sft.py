@@ -199,7 +199,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_notice(prepare: Prepare) -> 
 def test_a_cancelled_run_leaves_a_checkpoint_and_can_go_on(prepare: Prepare) -> None:
     run = prepare(epochs=200)
     with start(run) as child:
-        wait_for(child, "started")
+        wait_for(child, "progress")
         child.send_signal(signal.SIGTERM)
         told = list(events(child))
         assert child.wait() == CANCELLED
