@@ -1,10 +1,12 @@
 """Routes of workspaces, keys and the audit trail."""
 
+import contextlib
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from charkha.core.errors import Unavailable
 from charkha.govern import audit
 from charkha.govern.access import Access, Caller
 from charkha.govern.directory import Directory
@@ -12,7 +14,7 @@ from charkha.govern.keys import Key, KeyService, NewKey
 from charkha.kit.db import Database
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
-from charkha.kit.snapshot import wait_until_served
+from charkha.kit.snapshot import newest, wait_until_served
 
 
 class KeyIn(BaseModel):
@@ -36,9 +38,11 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
 
     @api.post("/keys", status_code=201)
     async def create_key(body: KeyIn, caller: Caller = access.require("key.manage")) -> NewKey:
-        """Make an API key. Its secret is in this answer and nowhere else."""
+        """Make an API key. Its secret is in this answer and nowhere else; every gateway process takes it by then."""
         async with caller.transaction() as tx:
-            return await keys.create(tx, by=caller.principal.permissions, **body.model_dump())
+            made = await keys.create(tx, by=caller.principal.permissions, **body.model_dump())
+        await _told_everywhere(database)
+        return made
 
     @api.get("/keys")
     async def list_keys(
@@ -75,9 +79,16 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
     async def create_workspace(
         body: WorkspaceIn, caller: Caller = access.require("workspace.manage")
     ) -> dict[str, Any]:
-        """Make a workspace, or return the one of that name."""
+        """Make a workspace, or return the one of that name; every gateway process knows it by then."""
         principal = caller.principal
         found = await directory.create_workspace(principal.organisation_id, body.name, principal.actor)
+        await _told_everywhere(database)
         return {"id": found, "name": body.name}
 
     return api
+
+
+async def _told_everywhere(database: Database) -> None:
+    """Wait for every gateway process, so that what was made can be used at once; one that lags learns of it later."""
+    with contextlib.suppress(Unavailable):
+        await wait_until_served(database, await newest(database))

@@ -116,16 +116,30 @@ class Snapshots:
         """Wake the follower on each notification; reconnect for ever."""
         while True:
             try:
-                options = "-c role=charkha_system"
-                async with await psycopg.AsyncConnection.connect(
-                    self._database.url, autocommit=True, options=options
-                ) as conn:
+                async with await self._connected() as conn:
                     await conn.execute(f"LISTEN {CHANNEL}")
                     async for _ in conn.notifies():
                         self._changed.set()
             except psycopg.Error as error:
                 log.warning("snapshot.listen_lost", reason=str(error))
             await asyncio.sleep(0.5)
+
+    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        """A connection of its own to listen on.
+
+        A connection that is cancelled while it is being made would stay half open, and the server would hold its
+        database for the minute that it gives to authentication: so it is made whole first, and closed then.
+        """
+        options = "-c role=charkha_system"
+        opening = asyncio.ensure_future(
+            psycopg.AsyncConnection.connect(self._database.url, autocommit=True, options=options)
+        )
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(psycopg.Error):
+                await (await opening).close()
+            raise
 
 
 def _report(instance: UUID, version: int) -> sa.Executable:
@@ -144,6 +158,12 @@ async def serving(database: Database) -> list[dict[str, Any]]:
     query = sa.select(gateways).where(gateways.c.seen_at > sa.func.now() - sa.text(f"interval '{_SEEN_WITHIN}'"))
     async with system(database) as conn:
         return [dict(row._mapping) for row in await conn.execute(query.order_by(gateways.c.id))]
+
+
+async def newest(database: Database) -> int:
+    """The version of the newest picture that there is."""
+    async with system(database) as conn:
+        return int((await conn.execute(sa.select(snapshot_version.c.version))).scalar_one())
 
 
 async def wait_until_served(database: Database, version: int, *, timeout: float = 5.0) -> list[dict[str, Any]]:
