@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -18,6 +19,14 @@ from tests.fixtures_postgres import charkha_home, postgres_server
 __all__ = ["charkha_home", "postgres_server"]
 
 TEMPLATE = "charkha"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How `pytest -n` shares the tests out."""
+    from tests.scheduling import ByInstallation
+
+    return ByInstallation(config, log)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ PLACES = (
 NAMED = sum(len(line.split(",")) for line in PLACES)
 LONGEST_PAUSE, KILLS_IN_A_TURN = 2.5, 9
 
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0)]
 
 
 def test_a_kill_at_each_named_place_loses_nothing(tiny_task: TinyTask) -> None:

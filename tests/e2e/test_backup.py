@@ -6,13 +6,9 @@ Then its supervisor is killed with -9: the locks that it leaves are stale, and t
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from charkha.client import Charkha
 from tests.e2e.house import ENDPOINT, House, ask
 from tests.e2e.miniature import Miniature, miniature
-
-pytestmark = pytest.mark.xdist_group("e2e")
 
 
 def _everything(client: Charkha) -> dict[str, Any]:

@@ -12,8 +12,6 @@ from tests.e2e.house import ENDPOINT, House, ask
 from tests.e2e.miniature import MODEL
 from tests.e2e.tiny_examples import as_json, questions
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 BASE = f"{MODEL}@0"
 
 

@@ -12,8 +12,6 @@ from charkha.testing.tiny_training import TinyTask
 from tests.e2e.house import ENDPOINT, House
 from tests.e2e.miniature import MODEL, miniature
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 LISTS = ("endpoints", "adapters", "inferences", "feedback", "datasets", "runs", "suites", "evaluations")
 LISTS += ("versions", "releases", "keys", "workspaces")
 

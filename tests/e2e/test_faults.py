@@ -18,8 +18,6 @@ from tests.e2e.house import ENDPOINT, SPOOL_MEGABYTES, House, ask
 from tests.e2e.miniature import MODEL
 from tests.e2e.processes import kill_process, living
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 
 def _shipped(house: House, ids: list[UUID]) -> None:
     """Each of these is in the log, once it has been shipped."""

@@ -3,11 +3,8 @@
 import time
 
 import httpx
-import pytest
 
 from tests.e2e.house import House
-
-pytestmark = pytest.mark.xdist_group("e2e")
 
 
 def _statuses(house: House, key: str, times: int) -> set[int]:
@@ -21,7 +18,7 @@ def test_a_revoked_key_is_refused_everywhere_when_that_is_answered(house: House)
     with house.client("admin") as client:
         for _ in range(3):
             made = client.keys.create("short-lived", role="developer")
-            assert _statuses(house, made.key, 8) == {200}
+            assert _statuses(house, made.key, 8) == {200}, "every gateway takes it when it was made"
             began = time.perf_counter()
             answer = client.keys.revoke(made.id)
             seconds = time.perf_counter() - began
@@ -32,9 +29,8 @@ def test_a_revoked_key_is_refused_everywhere_when_that_is_answered(house: House)
 
 def test_an_expired_key_is_refused(house: House) -> None:
     with house.client("admin") as client:
-        made = client.keys.create("brief", role="developer", days=1.5 / 86_400)
-    assert _statuses(house, made.key, 2) == {200}
-    time.sleep(1.6)
+        made = client.keys.create("brief", role="developer", days=1 / 86_400)
+    time.sleep(1.1)
     assert _statuses(house, made.key, 8) == {401}
 
 

@@ -10,8 +10,6 @@ from tests.e2e.house import ENDPOINT, House
 from tests.e2e.miniature import MODEL
 from tests.e2e.tiny_examples import questions
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 HELLO = [{"role": "user", "content": "ba de ki"}]
 
 

@@ -16,7 +16,7 @@ from charkha.client import AsyncCharkha
 from tests.e2e.house import House
 from tests.e2e.tiny_examples import questions
 
-pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.anyio]
+pytestmark = pytest.mark.anyio
 
 STREAMS, CYCLES = 4, 4
 

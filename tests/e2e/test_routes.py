@@ -25,8 +25,6 @@ OPENAI = {
     ("GET", "/v1/models"),
 }
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 
 class Route:
     """A method on a path, and the permission that it declares."""
