@@ -9,9 +9,10 @@ import hashlib
 import hmac
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC_BITS = 24
 _MAC_MASK = (1 << _MAC_BITS) - 1
 
@@ -49,4 +50,5 @@ def instant(value: UUID) -> datetime:
 
 def lower_bound(at: datetime) -> UUID:
     """The smallest UUIDv7-ordered value not before `at`: the edge of a range of ids by time."""
-    return UUID(int=(int(at.timestamp() * 1000) & ((1 << 48) - 1)) << 80)
+    milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)  # whole numbers: a float can fall a millisecond short
+    return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80)
