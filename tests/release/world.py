@@ -71,6 +71,7 @@ class Card(msgspec.Struct, frozen=True):
     incumbent_version_id: UUID | None
     verdict: str
     summary: str = "0.20 against 0.80 of 100."
+    difference: float = 0.6
 
 
 class Evaluations:
@@ -134,7 +135,9 @@ class World:
         self.registry = RegistryService(self.runs, blobs, self.events)
         self.endpoints = EndpointService(self.events, self.registry, {"local"})
         self.conductor = Conductor(self.registry, self.endpoints, self.outcomes, self.events)
-        self.rollouts = RolloutService(self.registry, self.endpoints, self.evaluations, jobs, self.events)
+        self.rollouts = RolloutService(
+            self.registry, self.endpoints, self.evaluations, self.outcomes, jobs, self.events, patience=180
+        )
         self.prepare = _captured(jobs, database, self.conductor, self.engines)
 
     def tx(self, workspace_id: UUID | None = None) -> Any:

@@ -91,6 +91,9 @@ class Rollout(Section):
     steps: tuple[int, ...] = Field((1, 10, 50, 100), description="shares of the traffic that a candidate gets, in %")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="chance of a wrong verdict that a rollout may take")
     minimum: int = Field(3, ge=1, description="fewest scored answers of a candidate before it can be called better")
+    patience: float = Field(
+        180, ge=0, description="seconds that a first step may be expected to take, or else it is left out; 0: none is"
+    )
 
     @field_validator("steps")
     @classmethod

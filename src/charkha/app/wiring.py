@@ -89,10 +89,12 @@ class Wiring:
             self.registry,
             self.endpoints,
             self.evaluations,
+            traffic,
             jobs,
             events,
             steps=rollout.steps,
             rules=Rules(alpha=rollout.alpha, minimum=rollout.minimum),
+            patience=rollout.patience or None,
         )
 
     def _join(self) -> None:

@@ -24,7 +24,10 @@ log = telemetry.logger(__name__)
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The scorecard of a finished evaluation, as far as a release needs it."""
+    """The scorecard of a finished evaluation, as far as a release needs it.
+
+    `difference` is candidate − incumbent as they answer by themselves where that was measured, else of the headline.
+    """
 
     evaluation_id: UUID
     endpoint_id: UUID
@@ -32,6 +35,7 @@ class Judged(msgspec.Struct, frozen=True):
     incumbent_version_id: UUID | None
     verdict: Verdict
     summary: str
+    difference: float | None
 
 
 class SuiteService:
@@ -147,4 +151,5 @@ class EvaluationService:
         suite = await store.suite(tx, found.suite_id)
         card = found.scorecard
         versions = (found.candidate_version_id, found.incumbent_version_id)
-        return Judged(found.id, suite.endpoint_id, *versions, card["verdict"], card["summary"])
+        difference = (card["greedy"] or card)["difference"]
+        return Judged(found.id, suite.endpoint_id, *versions, card["verdict"], card["summary"], difference)

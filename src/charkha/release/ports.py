@@ -193,6 +193,10 @@ class Scorecard(Protocol):
     def verdict(self) -> Verdict: ...
     @property
     def summary(self) -> str: ...
+    @property
+    def difference(self) -> float | None:
+        """Candidate − incumbent, of scores from 0 to 1; None without an incumbent."""
+        ...
 
 
 class Evaluations(Protocol):

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from charkha.core.clock import now
 from charkha.core.errors import Conflict, Invalid, Unavailable
 from charkha.core.events import ScorecardReady
+from charkha.core.ids import uuid7
 from charkha.kit.eventlog import events
 from charkha.kit.lineage import Node, sources_of
+from charkha.release.ports import Outcome
 from charkha.release.rollouts.conductor import PATIENCE
 from charkha.release.rollouts.domain import Rollout
 from charkha.release.tables import rollouts as rollouts_table
@@ -100,6 +102,20 @@ async def test_evidence_of_an_earlier_step_does_not_count_for_the_next(world: Wo
     rollout = await world.judged(await world.running(), GOOD, BAD)
     assert rollout.share == 10
     await world.tick()
+    assert (await world.release(rollout.id)).rollout.share == 10
+
+
+async def test_first_steps_that_thin_traffic_cannot_decide_are_left_out_and_the_reason_says_so(world: World) -> None:
+    (baseline,) = await world.shares()
+    begun = int(now().timestamp() * 1000) - 600_000
+    world.outcomes.seen = [
+        Outcome(uuid7(begun + 1000 * each), baseline, error=False, duration_ms=100.0, score=float(each % 2))
+        for each in range(300)
+    ]
+    rollout = await world.scored(await world.trained())
+    assert rollout.steps == (10, 50, 100)
+    assert "Begins at 10 %" in str(rollout.reason)
+    await world.prepare(world.workspace_id, rollout_id=str(rollout.id))
     assert (await world.release(rollout.id)).rollout.share == 10
 
 

@@ -19,11 +19,9 @@ from charkha.release.ports import LivePlan, Outcomes, Plans
 from charkha.release.registry.domain import Version
 from charkha.release.registry.service import RegistryService
 from charkha.release.rollouts import store
-from charkha.release.rollouts.domain import Rollout, Rules, is_news, observations, slow_limit, told
+from charkha.release.rollouts.domain import RECENT, Rollout, Rules, is_news, observations, slow_limit, told
 from charkha.release.rollouts.moves import Mover
 
-RECENT = timedelta(hours=1)
-"""How far back the baseline's answers are looked at to say what is slow."""
 PATIENCE = timedelta(minutes=15)
 """How long engines may take to load a candidate's adapter."""
 

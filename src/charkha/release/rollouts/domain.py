@@ -8,7 +8,7 @@ began: its record says why. A promoted or superseded candidate can still be roll
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -26,6 +26,8 @@ Action = Literal[
 
 ACTIVE: Final = ("preparing", "running")
 CAN_GO_BACK: Final = ("running", "promoted", "superseded")
+RECENT: Final = timedelta(hours=1)
+"""How far back the baseline's answers are looked at, to say what is slow and how much traffic there is."""
 _SLOWER: Final = 2.0
 _SLOWER_MS: Final = 200.0
 

@@ -20,12 +20,13 @@ from charkha.kit.locks import exclusively
 from charkha.kit.paging import Page
 from charkha.kit.snapshot import bump
 from charkha.release.judgement import STEPS
-from charkha.release.ports import Evaluations, Plans, Share
+from charkha.release.ports import Evaluations, Outcomes, Plans, Scorecard, Share
 from charkha.release.registry.domain import Version
 from charkha.release.registry.service import RegistryService
 from charkha.release.rollouts import store
 from charkha.release.rollouts.domain import (
     ACTIVE,
+    RECENT,
     Action,
     Ground,
     Release,
@@ -39,6 +40,7 @@ from charkha.release.rollouts.domain import (
     why_not,
 )
 from charkha.release.rollouts.moves import NO_VERDICT, Mover
+from charkha.release.rollouts.pace import fitting, traffic
 
 PREPARE = "release.prepare"
 """The job that loads a candidate's adapter on the engines and then starts its rollout."""
@@ -47,20 +49,27 @@ log = telemetry.logger(__name__)
 
 
 class RolloutService:
-    """Rollouts of the transaction's workspace. `steps` and `rules` are those of rollouts that scorecards begin."""
+    """Rollouts of the transaction's workspace.
+
+    `steps`, `rules` and `patience` are those of rollouts that scorecards begin: first steps that would take longer than
+    `patience` seconds at the endpoint's traffic are left out (see `pace`); None leaves none out.
+    """
 
     def __init__(
         self,
         registry: RegistryService,
         plans: Plans,
         evaluations: Evaluations,
+        outcomes: Outcomes,
         jobs: Jobs,
         events: EventLog,
         *,
         steps: Sequence[int] = STEPS,
         rules: Rules | None = None,
+        patience: float | None = None,
     ) -> None:
-        self._registry, self._plans, self._evaluations, self._jobs = registry, plans, evaluations, jobs
+        self._registry, self._plans, self._jobs = registry, plans, jobs
+        self._evaluations, self._outcomes, self._patience = evaluations, outcomes, patience
         self._mover = Mover(plans, registry, events)
         self._steps, self._rules = check_canary(steps), check_rules(rules or Rules())
 
@@ -76,19 +85,33 @@ class RolloutService:
             log.warning("release.nowhere", evaluation=str(event.evaluation_id), reason=str(error))
             return
         refused = why_not(card, version, ground)
+        steps, pace = (self._steps, "") if refused else await self._paced(tx, ground, card)
         told = {"evaluation_id": str(event.evaluation_id), "summary": card.summary}
         rollout_id = await self._add(
             tx,
             ground,
             version,
             "decline" if refused else "prepare",
-            refused or f"The scorecard says: better. {card.summary}".strip(),
+            refused or " ".join(filter(None, ("The scorecard says: better.", card.summary, pace))),
             evaluation_id=event.evaluation_id,
+            steps=steps,
             verdict=card.verdict,
             evidence=told,
         )
         if refused is None:
             await self._jobs.defer(tx, PREPARE, rollout_id=str(rollout_id))
+
+    async def _paced(self, tx: Tx, ground: Ground, card: Scorecard) -> tuple[tuple[int, ...], str]:
+        """The steps that the endpoint's traffic of late can decide in time, and why some were left out."""
+        if self._patience is None or card.difference is None:
+            return self._steps, ""
+        recent = await self._outcomes.observations(
+            tx, ground.endpoint_id, variant_ids=[ground.baseline.id], since=now() - RECENT
+        )
+        seen = traffic(recent)
+        if seen is None:
+            return self._steps, ""
+        return fitting(self._steps, card.difference, seen, self._rules.alpha, self._rules.minimum, self._patience)
 
     async def begin(
         self,
