@@ -1,10 +1,13 @@
 """How the embedded engine's process begins and ends: it converts its model once, finishes its work, follows its parent."""
 
+import hashlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from charkha.serve.engines import llama_cpp
 from charkha.serve.engines.models import find_model
 from charkha.serve.ports import EngineDeps
 from charkha.testing.engine_process import TOKEN, no_session, running_engine
-from charkha.testing.tiny import make_tiny_gguf
+from charkha.testing.tiny import make_tiny_adapter, make_tiny_gguf
 
 BODY = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
 
@@ -43,6 +46,31 @@ def test_a_stream_that_runs_is_finished_before_the_end(tmp_path: Path, tiny: Pat
             engine.process.send_signal(signal.SIGTERM)
             assert "data: [DONE]" in list(lines)
         assert engine.process.wait(15) == 0
+
+
+def test_a_rare_adapter_is_answered_amid_steady_traffic_on_the_base(tmp_path: Path, tiny: Path) -> None:
+    adapter = make_tiny_adapter(tmp_path / "rare.gguf", tiny)
+    content = adapter.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    over = threading.Event()
+    with running_engine(tmp_path, tiny) as engine, engine.client() as client, ThreadPoolExecutor(12) as pool:
+        assert client.put(f"/adapters/{digest}", content=content).status_code == 200
+
+        def user() -> int:
+            answered = 0
+            while not over.is_set():
+                assert client.post("/v1/chat/completions", json={**BODY, "max_tokens": 120}).status_code == 200
+                answered += 1
+            return answered
+
+        users = [pool.submit(user) for _ in range(12)]
+        try:
+            body = {**BODY, "max_tokens": 2, "adapters": [{"id": digest, "weight": 1.0}]}
+            for _ in range(3):
+                assert client.post("/v1/chat/completions", json=body, timeout=15).status_code == 200
+        finally:
+            over.set()
+        assert all(each.result() for each in users)
 
 
 def test_an_engine_ends_with_its_parent(tmp_path: Path, tiny: Path) -> None:

@@ -19,6 +19,7 @@ import structlog
 from charkha.core.errors import Conflict, Unavailable
 from charkha.serve.engines.llama_fields import AdapterUse
 from charkha.serve.engines.llama_process import Worker, WorkerFailed
+from charkha.serve.engines.llama_turns import Turns
 from charkha.serve.engines.llama_worker import Spec
 
 log = structlog.get_logger()
@@ -28,10 +29,11 @@ _MOST_DRAINING: Final = 3
 
 @dataclass(eq=False)
 class Generation:
-    """A worker, the adapters that it holds in order, and how many requests it is answering."""
+    """A worker, the adapters that it holds in order, whose turn it is there, and how many requests it is answering."""
 
     worker: Worker
     adapters: dict[str, Path]
+    turns: Turns
     running: int = 0
     retired: bool = False
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -174,7 +176,7 @@ class Generations:
             key=secrets.token_urlsafe(32),
             embeddings=embeddings,
         )
-        generation = Generation(await Worker.start(spec, self._seconds), dict(adapters))
+        generation = Generation(await Worker.start(spec, self._seconds), dict(adapters), Turns(spec.parallel))
         _keep(self._watching, self._watch(generation))
         return generation
 

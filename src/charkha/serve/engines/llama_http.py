@@ -25,9 +25,10 @@ from charkha.core.errors import (
 )
 from charkha.serve.engines.adapter_files import AdapterFiles, Unprocessable
 from charkha.serve.engines.llama_answers import Send, answer, error_object, respond
-from charkha.serve.engines.llama_generations import Generations
+from charkha.serve.engines.llama_generations import Generation, Generations
 from charkha.serve.engines.llama_process import WorkerFailed
-from charkha.serve.engines.llama_requests import CHAT, COMPLETIONS, EMBEDDINGS, Limits, understand
+from charkha.serve.engines.llama_requests import CHAT, COMPLETIONS, EMBEDDINGS, Asked, Limits, understand
+from charkha.serve.engines.llama_turns import blend_of
 
 log = structlog.get_logger()
 
@@ -114,11 +115,11 @@ class EngineApp:
                 await self._embed(asked, receive, send)
                 return
             with self._generations.lease(asked.adapters) as generation:
-                await _while_connected(receive, answer(generation, asked, send))
+                await _while_connected(receive, _in_turn(generation, asked, send))
         finally:
             self._running -= len(asked.calls)
 
-    async def _embed(self, asked: Any, receive: Receive, send: Send) -> None:
+    async def _embed(self, asked: Asked, receive: Receive, send: Send) -> None:
         try:
             embedder = await self._generations.embedder()
         except WorkerFailed as error:
@@ -171,6 +172,11 @@ class EngineApp:
         await self._generations.remove(digest)
         log.info("adapter_unloaded", adapter=digest)
         return {"id": digest, "deleted": True}
+
+
+async def _in_turn(generation: Generation, asked: Asked, send: Send) -> None:
+    async with generation.turns.turn(blend_of(asked.adapters), len(asked.calls)):
+        await answer(generation, asked, send)
 
 
 class _Left(Exception):
