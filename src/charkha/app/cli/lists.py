@@ -18,18 +18,25 @@ def workspace_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def add_list(
     group: click.Group, fetch: Callable[..., Any], columns: Sequence[str], *, empty: str, filters: Sequence[str] = ()
 ) -> None:
-    """Add `list` to a group: `fetch(client, after=, limit=, **filters)` gives a page; each filter is an option."""
+    """Add `list` to a group: `fetch(client, after=, limit=, **filters)` gives a page; each filter is an option.
+
+    People name endpoints: for a filter `endpoint_id` the option is `--endpoint`, a name or an id.
+    """
+
+    by_endpoint = "endpoint_id" in filters
 
     @json_option
     @page_options
     @workspace_option
     def listing(workspace: str | None, after: str | None, limit: int, as_json: bool, **chosen: Any) -> None:
         with connect(workspace) as client:
+            if by_endpoint and (named := chosen.pop("endpoint")) is not None:
+                chosen["endpoint_id"] = client.endpoints.get(named).id
             page = fetch(client, after=after, limit=limit, **chosen)
         show_page(page, columns, as_json=as_json, empty=empty)
 
     command = group.command("list", help="A page of the list, newest first.")(listing)
-    for name in filters:
+    for name in ("endpoint" if each == "endpoint_id" else each for each in filters):
         command.params.append(
             click.Option([f"--{name.replace('_', '-')}"], help=f"Only this {name.replace('_', ' ')}.")
         )

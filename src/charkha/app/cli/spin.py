@@ -52,6 +52,7 @@ def spin(
         print_json(msgspec.to_builtins(outcome))
     elif outcome.live:
         click.echo(f"\nRoll it back with: charkha rollback {outcome.endpoint}")
+        click.echo(f"Let new feedback turn it again: charkha policies set {outcome.endpoint} --minimum-examples 200")
     return 0 if outcome.live else 1
 
 

@@ -5,9 +5,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from charkha.core.errors import Invalid
-from charkha.core.messages import Example
+from charkha.core.messages import Example, Message
 from charkha.data.connectors.source import Source
 from charkha.data.domain import fitting_sizes, split
 
@@ -44,6 +45,19 @@ def longest_answer(examples: Sequence[Example]) -> int:
     """Tokens to allow for an answer: what the longest wanted one needs, at about two characters a token."""
     longest = max((len(example.answer) for example in examples), default=0)
     return max(_SHORTEST_ANSWER, min(_LONGEST_ANSWER, longest // 2 + 3))
+
+
+def held_out_line(source: Source, example: Example) -> dict[str, Any]:
+    """A held-out example as the data set keeps it, with the instruction that the endpoint puts before the prompt."""
+    prompt = example.prompt
+    if source.instruction:
+        prompt = (Message(role="system", content=source.instruction), *prompt)
+    return {
+        "prompt": [message.as_dict() for message in prompt],
+        "answer": example.answer,
+        "label": example.label,
+        "subject_id": example.subject_id,
+    }
 
 
 def plain(text: str) -> str:

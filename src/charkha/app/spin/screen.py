@@ -86,6 +86,18 @@ class Screen:
         self.console.print(grid)
 
 
+def rows(before: dict[str, Any], after: dict[str, Any], *, graded: bool) -> list[Row]:
+    """The table's lines from the scorecards of the base and of the candidate."""
+    headline = "held-out likelihood score" if graded else "held-out accuracy"
+    both = (before, after)
+    told = {
+        headline: [percent(card["candidate"]["value"]) for card in both],
+        "as it answers by itself": [percent(card["greedy"]["candidate"]) for card in both],
+        "held-out examples": [str(card["n"]) for card in both],
+    }
+    return [Row(what, *values) for what, values in told.items()]
+
+
 def percent(value: float) -> str:
     """A share as people read it."""
     return f"{100 * value:.1f} %"

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from charkha.app.spin.domain import Portions, endpoint_name, longest_answer
-from charkha.app.spin.screen import Bar, Row, Screen, duration, interval, percent, points
+from charkha.app.spin.domain import Portions, endpoint_name, held_out_line, longest_answer
+from charkha.app.spin.screen import Bar, Screen, duration, interval, percent, points, rows
 from charkha.app.spin.traffic import Tally, Users, drawn
 from charkha.client import ApiError, AsyncCharkha
 from charkha.client.types import Endpoint, Evaluation, Rollout, Run
 from charkha.core.errors import CharkhaError, Timeout
-from charkha.core.messages import Example, Message
+from charkha.core.messages import Example
 from charkha.data.connectors.source import Source
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Turn:
         base = await self._score_base(endpoint, suite_id)
         await self._client.policies.set(endpoint.id, minimum_examples=len(self._parts.train), **(config or {}))
         served = await self._send(endpoint)
-        run = await self._watch_training(endpoint)
+        run = await self._watch_training(endpoint, config or {})
         evaluation = await self._watch_scorecard(suite_id, run)
         scorecard = evaluation.scorecard or {}
         release = await self._watch_rollout(endpoint, scorecard)
@@ -79,7 +79,7 @@ class Turn:
 
     async def _suite(self, endpoint: Endpoint) -> UUID:
         """Freeze the held-out examples, as the endpoint will put them to the model."""
-        examples = [_as_json(self._source, example) for example in self._parts.held_out]
+        examples = [held_out_line(self._source, example) for example in self._parts.held_out]
         version = await self._client.datasets.upload(f"{endpoint.name}-held-out", examples)
         suite = await self._client.suites.create(endpoint.name, endpoint_id=endpoint.id, dataset_version_id=version.id)
         return suite.id
@@ -114,9 +114,12 @@ class Turn:
         self._screen.done("Corrections", f"{tally.corrections} received; in this demonstration the labels give them")
         return tally
 
-    async def _watch_training(self, endpoint: Endpoint) -> Run:
+    async def _watch_training(self, endpoint: Endpoint, config: dict[str, Any]) -> Run:
         with self._screen.stage("Data set") as bar:
             run = await self._until(lambda: self._newest_run(endpoint), "the loop to freeze a data set", bar)
+        # One turn was asked for: what users say during its rollout shall not begin the next one beside it.
+        enough = len(self._parts.train)
+        await self._client.policies.set(endpoint.id, minimum_examples=enough, enabled=False, **config)
         frozen = await self._client.datasets.version(run.dataset_version_id)
         self._screen.done("Data set frozen", f"{frozen.examples} examples, sha256 {frozen.digest[:12]}…")
         with self._screen.stage("Training an adapter") as bar:
@@ -226,40 +229,17 @@ class Turn:
             self._screen.done("Live", f"{version} answers all traffic of '{endpoint.name}'")
         else:
             self._screen.failed("Not live", f"{reason}; the base model keeps the traffic")
-        self._screen.table(f"One turn of the wheel in {duration(seconds)}", self._rows(base, evaluation, before, after))
+        self._screen.table(
+            f"One turn of the wheel in {duration(seconds)}",
+            rows(base.scorecard or {}, evaluation.scorecard or {}, graded=self._graded),
+        )
         bounds = interval(evaluation.scorecard or {})
         return Outcome(live, before, after, bounds, round(seconds, 1), endpoint.name, version, reason)
-
-    def _rows(self, base: Evaluation, evaluation: Evaluation, before: float, after: float) -> list[Row]:
-        rows = [
-            Row(
-                "held-out accuracy" if not self._graded else "held-out likelihood score",
-                percent(before),
-                percent(after),
-            )
-        ]
-        old, new = (base.scorecard or {})["greedy"], (evaluation.scorecard or {})["greedy"]
-        rows.append(Row("as it answers by itself", percent(old["candidate"]), percent(new["candidate"])))
-        rows.append(Row("held-out examples", str((base.scorecard or {})["n"]), str((evaluation.scorecard or {})["n"])))
-        return rows
 
 
 async def _drain(users: Users, live: tuple[Example, ...]) -> None:
     async for _ in users.send(drawn(live)):
         pass
-
-
-def _as_json(source: Source, example: Example) -> dict[str, Any]:
-    """An example as the data set keeps it, with the prompt that the endpoint puts before it."""
-    prompt = example.prompt
-    if source.instruction:
-        prompt = (Message(role="system", content=source.instruction), *prompt)
-    return {
-        "prompt": [message.as_dict() for message in prompt],
-        "answer": example.answer,
-        "label": example.label,
-        "subject_id": example.subject_id,
-    }
 
 
 def _took(run: Run) -> str:
