@@ -88,7 +88,7 @@ class Supervisor:
         self.home = home
         self.listener: socket.socket | None = None
         self._url: str | None = None
-        self._backoff = backoff or process.Backoff()
+        self._backoff = backoff or process.Backoff(most=10.0)
         self._lock = lock_of(home)
         self._children: list[_Child] = []
         self._stop = threading.Event()

@@ -171,11 +171,13 @@ async def test_a_rollback_over_http_tells_what_each_gateway_serves(world: World,
 
 async def test_releases_and_versions_over_http(world: World, site: Site) -> None:
     await world.trained()
-    body = {"endpoint": "support", "version": "support@1", "steps": [5, 100], "reason": "try"}
+    body = {"endpoint": "support", "version": "support@1", "steps": [5, 100], "alpha": 0.01, "reason": "try"}
     refused = await site.call("POST", "/releases", key="developer", json=body)
     assert refused.status_code == 403
     begun = await site.call("POST", "/releases", json=body)
     assert begun.status_code == 201, begun.text
+    usual = world.rollouts.rules
+    assert begun.json()["rules"] == {"alpha": 0.01, "minimum": usual.minimum, "slow_ms": usual.slow_ms}
     release_id = begun.json()["id"]
     await world.prepare(world.workspace_id, rollout_id=release_id)
     listed = (await site.call("GET", "/releases?endpoint=support&status=running", key="developer")).json()

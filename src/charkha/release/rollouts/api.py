@@ -4,6 +4,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,9 +34,17 @@ class ReleaseIn(BaseModel):
     steps: list[int] | None = Field(
         None, max_length=20, description="Percents that rise to 100, e.g. [1, 10, 50, 100]."
     )
-    alpha: float = Field(0.05, gt=0, lt=1, description="Bound of the probability of a false verdict, at each step.")
-    minimum: int = Field(
-        5, ge=1, le=100_000, description="Fewest scored candidate outcomes for 'better', at each step."
+    alpha: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Bound of the probability of a false verdict, at each step; by default the setting's.",
+    )
+    minimum: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Fewest scored candidate outcomes for 'better', at each step; by default the setting's.",
     )
     slow_ms: float | None = Field(
         None,
@@ -43,6 +52,12 @@ class ReleaseIn(BaseModel):
         description="From how many milliseconds on an answer is slow; by default from the baseline's recent p95.",
     )
     reason: str = Field("begun by hand", min_length=1, max_length=1000, description="Why; kept with the decision.")
+
+
+def _rules(body: ReleaseIn, usual: Rules) -> Rules:
+    """The usual rules, but for what the body says."""
+    said = body.model_dump(include={"alpha", "minimum", "slow_ms"}, exclude_none=True)
+    return msgspec.structs.replace(usual, **said)
 
 
 def router(rollouts: RolloutService, endpoints: EndpointNames, access: Access, database: Database) -> Router:
@@ -86,7 +101,7 @@ def _acting(api: Router, rollouts: RolloutService, endpoints: EndpointNames, acc
                 body.version,
                 reason=body.reason,
                 steps=body.steps,
-                rules=Rules(body.alpha, body.minimum, body.slow_ms),
+                rules=_rules(body, rollouts.rules),
             )
 
     @api.post("/releases/{release_id}/promote")

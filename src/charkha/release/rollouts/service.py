@@ -52,7 +52,8 @@ class RolloutService:
     """Rollouts of the transaction's workspace.
 
     `steps`, `rules` and `patience` are those of rollouts that scorecards begin: first steps that would take longer than
-    `patience` seconds at the endpoint's traffic are left out (see `pace`); None leaves none out.
+    `patience` seconds at the endpoint's traffic are left out (see `pace`); None leaves none out. A rollout that a person
+    begins has the same `steps` and `rules` unless they say otherwise, and every step.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RolloutService:
         self._registry, self._plans, self._jobs = registry, plans, jobs
         self._evaluations, self._outcomes, self._patience = evaluations, outcomes, patience
         self._mover = Mover(plans, registry, events)
-        self._steps, self._rules = check_canary(steps), check_rules(rules or Rules())
+        self._steps, self.rules = check_canary(steps), check_rules(rules or Rules())
 
     async def decide(self, tx: Tx, event: ScorecardReady) -> None:
         """Begin a rollout of a candidate that is better than what is live; else record why nothing moves."""
@@ -108,10 +109,9 @@ class RolloutService:
         recent = await self._outcomes.observations(
             tx, ground.endpoint_id, variant_ids=[ground.baseline.id], since=now() - RECENT
         )
-        seen = traffic(recent)
-        if seen is None:
+        if (seen := traffic(recent)) is None:
             return self._steps, ""
-        return fitting(self._steps, card.difference, seen, self._rules.alpha, self._rules.minimum, self._patience)
+        return fitting(self._steps, card.difference, seen, self.rules.alpha, self.rules.minimum, self._patience)
 
     async def begin(
         self,
@@ -133,7 +133,7 @@ class RolloutService:
             raise refused
         chosen: dict[str, Any] = {
             "steps": check_canary(steps or self._steps),
-            "rules": check_rules(rules or self._rules),
+            "rules": check_rules(rules or self.rules),
         }
         rollout_id = await self._add(tx, ground, version, "prepare", reason, **chosen)
         await self._jobs.defer(tx, PREPARE, rollout_id=str(rollout_id))
@@ -219,7 +219,7 @@ class RolloutService:
     ) -> UUID:
         """Write a rollout that is in preparation, or one that is declined, with the decision and its lineage."""
         declined = action == "decline"
-        values = {"steps": self._steps, "rules": self._rules, "evaluation_id": None, **values}
+        values = {"steps": self._steps, "rules": self.rules, "evaluation_id": None, **values}
         rollout_id = await store.add(
             tx,
             endpoint_id=ground.endpoint_id,
