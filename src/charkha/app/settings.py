@@ -92,7 +92,7 @@ class Rollout(Section):
     alpha: float = Field(0.05, gt=0, lt=0.5, description="chance of a wrong verdict that a rollout may take")
     minimum: int = Field(3, ge=1, description="fewest scored answers of a candidate before it can be called better")
     patience: float = Field(
-        180, ge=0, description="seconds that a first step may be expected to take, or else it is left out; 0: none is"
+        60, ge=0, description="seconds that a first step may be expected to take, or else it is left out; 0: none is"
     )
 
     @field_validator("steps")
