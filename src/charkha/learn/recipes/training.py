@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -18,9 +18,7 @@ from charkha.kit.weights import lora
 from charkha.kit.weights.answers import score
 from charkha.kit.weights.chat import Encoded
 from charkha.learn.recipes import checkpoints, schedule
-
-if TYPE_CHECKING:
-    from charkha.learn.recipes.sft import Config
+from charkha.learn.recipes.config import Config
 
 _PROBE: Final = 6
 """Steps whose median time tells how many fit; the first of a process is slower and does not weigh in a median."""
@@ -36,7 +34,7 @@ class Training:
     def __init__(
         self,
         model: Any,
-        config: "Config",
+        config: Config,
         examples: Sequence[Encoded],
         kept_aside: Sequence[Encoded],
         seed: int,
