@@ -51,7 +51,11 @@ class SuiteService:
         that is taken.
         """
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-            raise Invalid(f"A suite's name has 1 to {LONGEST_NAME} printable characters.", param="name")
+            raise Invalid(
+                f"A suite's name has 1 to {LONGEST_NAME} printable characters.",
+                remedy="Give such a name.",
+                param="name",
+            )
         await self._endpoints.resolve(tx, str(endpoint_id))
         if (await self._datasets.version(tx, dataset_version_id)).examples == 0:
             raise Invalid("The data set version has no examples.", remedy="Give one that has some.", code="empty_data")

@@ -102,14 +102,16 @@ class KeyService:
 
 def _check(name: str, role: str, scopes: list[str] | None, days: float | None) -> None:
     if not 1 <= len(name) <= 200:
-        raise Invalid("A key's name has 1 to 200 characters.", param="name")
+        raise Invalid("A key's name has 1 to 200 characters.", remedy="Give such a name.", param="name")
     if role not in ROLES:
         raise Invalid(f"There is no role '{role}'.", param="role", remedy=f"Roles: {', '.join(ROLES)}.")
     for scope in scopes or []:
         if not any(covers((scope,), permission) for permission in ALL):
             raise Invalid(f"There is no scope '{scope}'.", param="scopes", remedy=f"Scopes: {', '.join(sorted(ALL))}.")
     if days is not None and not 0 < days <= 3650:
-        raise Invalid("A key lives for more than 0 and at most 3,650 days.", param="days")
+        raise Invalid(
+            "A key lives for more than 0 and at most 3,650 days.", remedy="Give a number of days between.", param="days"
+        )
 
 
 def _key(row: sa.Row[Any]) -> Key:

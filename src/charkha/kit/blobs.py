@@ -47,7 +47,9 @@ class Blobs:
         try:
             content: bytes = await asyncio.to_thread(self._fs.cat_file, self._path(workspace_id, address))
         except FileNotFoundError as error:
-            raise NotFound(f"No stored file {address[:12]}… in this workspace.") from error
+            raise NotFound(
+                f"No stored file {address[:12]}… in this workspace.", remedy="Store it again, or restore a backup."
+            ) from error
         if not hmac.compare_digest(self.address(workspace_id, content), address):
             raise Corrupt(f"Stored file {address[:12]}… was changed on disk.", remedy="Restore it from a backup.")
         return content

@@ -73,9 +73,19 @@ class Admission:
 def _check_content(headers: Headers) -> None:
     kind = headers.get(b"content-type")
     if kind is not None and kind.partition(";")[0].strip().lower() != "application/json":
-        raise Invalid("The body has to be application/json.", param="content-type", code="invalid_content_type")
+        raise Invalid(
+            "The body has to be application/json.",
+            remedy="Send it so, with Content-Type: application/json.",
+            param="content-type",
+            code="invalid_content_type",
+        )
     if (headers.get(b"content-encoding") or "identity").lower() != "identity":
-        raise Invalid("A compressed body is not taken.", param="content-encoding", code="invalid_content_type")
+        raise Invalid(
+            "A compressed body is not taken.",
+            remedy="Send it as it is.",
+            param="content-encoding",
+            code="invalid_content_type",
+        )
 
 
 def _identifier(headers: Headers, name: bytes) -> str | None:

@@ -117,7 +117,11 @@ def assign(shares: Sequence[Share], endpoint_id: UUID, unit: str) -> UUID:
 def check_shares(shares: Sequence[Share], variants: Sequence[UUID]) -> None:
     """Raise Invalid unless the shares are of distinct variants of the endpoint, 0 to 100 each, 100 in all."""
     if not 1 <= len(shares) <= MAX_VARIANTS:
-        raise Invalid(f"A plan has 1 to {MAX_VARIANTS} shares, not {len(shares)}.", param="shares")
+        raise Invalid(
+            f"A plan has 1 to {MAX_VARIANTS} shares, not {len(shares)}.",
+            remedy="Give the traffic to fewer variants.",
+            param="shares",
+        )
     if any(not 0 <= each.share <= 100 for each in shares) or (total := sum(each.share for each in shares)) != 100:
         told = "out of range" if any(not 0 <= each.share <= 100 for each in shares) else f"{total} in all"
         raise Invalid(f"The shares are {told}.", param="shares", remedy="Give 0 to 100 each, 100 in all.")
@@ -142,7 +146,9 @@ def check_endpoint(name: str, labels: Sequence[str] | None) -> None:
         )
     for label in labels or ():
         if not 1 <= len(label) <= 200 or "\0" in label:
-            raise Invalid("A label has 1 to 200 characters.", param="labels")
+            raise Invalid(
+                "A label has 1 to 200 characters.", remedy="Give shorter labels, none of them empty.", param="labels"
+            )
     if labels is not None and (not 1 <= len(labels) <= MAX_LABELS or len(set(labels)) != len(labels)):
         raise Invalid(f"Labels are 1 to {MAX_LABELS} different words.", param="labels", remedy="Or leave them out.")
 
@@ -156,11 +162,27 @@ def check_variant(name: str, adapters: Sequence[Adapter], system_prompt: str | N
             remedy="Use 1 to 256 letters, digits and any of ._:@/+- and space; begin with a letter or digit.",
         )
     if len(adapters) > MAX_ADAPTERS or len({each.digest for each in adapters}) != len(adapters):
-        raise Invalid(f"A blend is of at most {MAX_ADAPTERS} different adapters.", param="adapters")
+        raise Invalid(
+            f"A blend is of at most {MAX_ADAPTERS} different adapters.",
+            remedy="Name fewer, each once.",
+            param="adapters",
+        )
     for each in adapters:
         if not _DIGEST.fullmatch(each.digest):
-            raise Invalid("An adapter is named by the SHA-256 of its file, 64 hex digits.", param="adapters")
+            raise Invalid(
+                "An adapter is named by the SHA-256 of its file, 64 hex digits.",
+                remedy="Take the name from a version.",
+                param="adapters",
+            )
         if not -MAX_WEIGHT <= each.weight <= MAX_WEIGHT:
-            raise Invalid(f"A weight lies between -{MAX_WEIGHT} and {MAX_WEIGHT}.", param="adapters")
+            raise Invalid(
+                f"A weight lies between -{MAX_WEIGHT} and {MAX_WEIGHT}.",
+                remedy="Give a weight between, usually 1.",
+                param="adapters",
+            )
     if system_prompt is not None and (len(system_prompt) > MAX_PROMPT or "\0" in system_prompt):
-        raise Invalid(f"A system prompt is text of at most {MAX_PROMPT} characters.", param="system_prompt")
+        raise Invalid(
+            f"A system prompt is text of at most {MAX_PROMPT} characters.",
+            remedy="Give a shorter text.",
+            param="system_prompt",
+        )

@@ -104,7 +104,10 @@ class Upstream:
         try:
             return engine.upstream(path, body, [(part.digest, part.weight) for part in target.adapters])
         except ValueError as error:
-            raise Invalid(f"The engine '{target.engine}' refuses this: {error}.") from error
+            raise Invalid(
+                f"The engine '{target.engine}' refuses this: {error}.",
+                remedy="Ask for what it can do, or give the endpoint a version for another engine.",
+            ) from error
 
     async def _once(self, call: UpstreamCall) -> aiohttp.ClientResponse:
         data = call.body if len(call.body) < _LARGE else io.BytesIO(call.body)  # aiohttp writes this one piece by piece

@@ -46,7 +46,9 @@ async def make(
     of = None if spec.engine else await versions.get(tx, spec.version or spec.model or FIRST_BASE)
     engine, model = spec.engine or (of and of.engine), spec.model or (of and of.base_model)
     if not engine or not model:
-        raise Invalid("A variant needs an engine and a model, or a version.", param="variant")
+        raise Invalid(
+            "A variant needs an engine and a model, or a version.", remedy="Name one of both.", param="variant"
+        )
     if engine not in engines:
         raise Invalid(
             f"There is no engine '{engine}'.", param="engine", remedy=f"There are: {', '.join(sorted(engines))}."

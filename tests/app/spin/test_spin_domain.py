@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charkha.app.spin.domain import endpoint_name, longest_answer, portions, score
+from charkha.app.spin.domain import endpoint_name, longest_answer, portions, score, training_seconds
 from charkha.app.spin.traffic import drawn, judged
 from charkha.core.errors import Invalid
 from charkha.core.ids import uuid7
@@ -89,3 +89,11 @@ def test_long_answers_are_bounded() -> None:
     assert longest_answer([]) == 4
     assert longest_answer([labelled("x", "graphics")]) == 7
     assert longest_answer([labelled("x", "y" * 5000)]) == 128
+
+
+@given(st.floats(0, 10_000))
+def test_training_gets_what_eight_minutes_leave_within_bounds(scored_in: float) -> None:
+    seconds = training_seconds(scored_in)
+    assert 100 <= seconds <= 240
+    if 100 < seconds < 240:
+        assert 4 * scored_in + seconds == pytest.approx(390)

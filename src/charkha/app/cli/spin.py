@@ -26,7 +26,9 @@ _MARK = "run/turned"
 @click.option("--endpoint", help="Name of the endpoint to make. Default: after the data.")
 @click.option("--workspace", help="Another workspace of your organisation.")
 @click.option(
-    "--seconds", type=click.FloatRange(1, 86_400), default=130, show_default=True, help="Time that training may take."
+    "--seconds",
+    type=click.FloatRange(1, 86_400),
+    help="Time that training may take. Default: what keeps the turn near eight minutes.",
 )
 @click.option("--once", is_flag=True, help="Do nothing where the wheel was turned before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
@@ -34,7 +36,7 @@ def spin(
     dataset: Path | None,
     endpoint: str | None,
     workspace: str | None,
-    seconds: float,
+    seconds: float | None,
     once: bool,
     as_json: bool,
 ) -> int:
@@ -45,7 +47,8 @@ def spin(
         return 0
     with Screen(quiet=as_json) as screen:
         source = _read(dataset, screen)
-        outcome = asyncio.run(_turn(source, screen, endpoint, workspace, {"max_seconds": seconds}))
+        config = {} if seconds is None else {"max_seconds": seconds}
+        outcome = asyncio.run(_turn(source, screen, endpoint, workspace, config))
     if outcome.live:
         mark.write_text(f"endpoint {outcome.endpoint}, version {outcome.version}")
     if as_json:

@@ -13,6 +13,7 @@ from charkha.data.connectors.source import Source
 from charkha.data.domain import fitting_sizes, split
 
 TRAIN, HELD_OUT, FEWEST_LIVE, MOST_LIVE = 600, 200, 0.2, 5000
+_TURN_SECONDS, _REST_SECONDS, _LEAST_TRAINING, _MOST_TRAINING = 480.0, 90.0, 100.0, 240.0
 _SHORTEST_ANSWER, _LONGEST_ANSWER = 4, 128
 
 
@@ -58,6 +59,16 @@ def held_out_line(source: Source, example: Example) -> dict[str, Any]:
         "label": example.label,
         "subject_id": example.subject_id,
     }
+
+
+def training_seconds(scored_in: float) -> float:
+    """Seconds for training that keep a turn near eight minutes, by how long the base model took to be scored.
+
+    Before training come that scoring and the traffic, about twice as long; after it the candidate's scoring. Loading
+    and the rollout take about a minute and a half. On slow machines and long texts training keeps a fair share.
+    """
+    left = _TURN_SECONDS - 4 * scored_in - _REST_SECONDS
+    return max(_LEAST_TRAINING, min(_MOST_TRAINING, left))
 
 
 def plain(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from charkha.app.spin.domain import Portions, endpoint_name, held_out_line, longest_answer
+from charkha.app.spin.domain import Portions, endpoint_name, held_out_line, longest_answer, training_seconds
 from charkha.app.spin.screen import Bar, Screen, duration, interval, percent, points, rows
 from charkha.app.spin.traffic import Tally, Users, drawn
 from charkha.client import ApiError, AsyncCharkha
@@ -57,10 +57,12 @@ class Turn:
         """The whole turn. Raises TurnFailed where a stage cannot be finished."""
         endpoint = await self._endpoint(name)
         suite_id = await self._suite(endpoint)
+        begun = time.monotonic()
         base = await self._score_base(endpoint, suite_id)
-        await self._client.policies.set(endpoint.id, minimum_examples=len(self._parts.train), **(config or {}))
+        config = {"max_seconds": training_seconds(time.monotonic() - begun)} | (config or {})
+        await self._client.policies.set(endpoint.id, minimum_examples=len(self._parts.train), **config)
         served = await self._send(endpoint)
-        run = await self._watch_training(endpoint, config or {})
+        run = await self._watch_training(endpoint, config)
         evaluation = await self._watch_scorecard(suite_id, run)
         scorecard = evaluation.scorecard or {}
         release = await self._watch_rollout(endpoint, scorecard)
@@ -109,7 +111,10 @@ class Turn:
                 )
         tally = users.tally
         if tally.failures:
-            raise TurnFailed(f"{tally.failures} of {total} requests failed; the last: {tally.last_error}")
+            raise TurnFailed(
+                f"{tally.failures} of {total} requests failed; the last: {tally.last_error}",
+                remedy="See `charkha status` and the logs.",
+            )
         self._screen.done("Traffic", f"{tally.requests} requests through the gateway, {percent(tally.accuracy)} right")
         self._screen.done("Corrections", f"{tally.corrections} received; in this demonstration the labels give them")
         return tally
@@ -164,7 +169,9 @@ class Turn:
 
         found = await self._until(ended, "an evaluation", None)
         if found.status == "failed":
-            raise TurnFailed(f"The evaluation failed: {found.error}")
+            raise TurnFailed(
+                f"The evaluation failed: {found.error}", remedy=f"See `charkha evaluations show {found.id}`."
+            )
         return found
 
     async def _watch_rollout(self, endpoint: Endpoint, scorecard: dict[str, Any]) -> Rollout | None:

@@ -48,7 +48,11 @@ class FeedbackIn(BaseModel):
     def draft(self, key: str | None = None) -> Draft:
         """The feedback as the domain takes it; `key` is the idempotency key where the body has none."""
         if self.idempotency_key and key and self.idempotency_key != key:
-            raise Invalid("The body and the header have different idempotency keys.", param="idempotency_key")
+            raise Invalid(
+                "The body and the header have different idempotency keys.",
+                remedy="Send one of them.",
+                param="idempotency_key",
+            )
         kind, name, text, value = self._said()
         return Draft(
             kind=kind,
@@ -74,7 +78,7 @@ class FeedbackIn(BaseModel):
             raise Invalid("'metric_name' goes with 'value' alone.", param="metric_name", remedy="Choose one form.")
         if self.metric_name in _TENSORZERO_TEXTS:
             if not isinstance(self.value, str):
-                raise Invalid(f"The value of a {self.metric_name} is text.", param="value")
+                raise Invalid(f"The value of a {self.metric_name} is text.", remedy="Send it as text.", param="value")
             return _TENSORZERO_TEXTS[self.metric_name], None, self.value, None
         return "metric", self.metric_name, None, _number(self.value)
 

@@ -117,7 +117,9 @@ def _check_text(text: str | None, param: str, limit: int) -> None:
     if text is None:
         return
     if not 0 < len(text) <= limit or not text.strip():
-        raise Invalid(f"'{param}' has 1 to {limit:,} characters, not all of them blank.", param=param)
+        raise Invalid(
+            f"'{param}' has 1 to {limit:,} characters, not all of them blank.", remedy="Send such a text.", param=param
+        )
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise Invalid(f"'{param}' holds a character that is no text.", param=param, remedy="Send valid Unicode.")
 
@@ -129,9 +131,9 @@ def _check_value(draft: Draft) -> None:
     if draft.kind == "score" and not 0 <= value <= 1:
         raise Invalid("A score lies between 0 and 1.", param="value", remedy="Scale it: 4 of 1 to 5 stars is 0.75.")
     if draft.kind == "thumb" and value not in (0, 1):
-        raise Invalid("A thumb is true (up) or false (down).", param="value")
+        raise Invalid("A thumb is true (up) or false (down).", remedy="Send true or false.", param="value")
     if not math.isfinite(value):
-        raise Invalid("A metric is a finite number.", param="value")
+        raise Invalid("A metric is a finite number.", remedy="Send such a number.", param="value")
 
 
 def body_hash(draft: Draft) -> bytes:

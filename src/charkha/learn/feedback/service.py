@@ -59,7 +59,11 @@ class FeedbackService:
     async def give_all(self, tx: Tx, drafts: Sequence[Draft]) -> list[Feedback]:
         """Store up to 1,000 pieces, all or none, and answer in their order. One event tells of all that are new."""
         if not 1 <= len(drafts) <= BATCH_LIMIT:
-            raise Invalid(f"A batch has 1 to {BATCH_LIMIT:,} items, not {len(drafts):,}.", param="items")
+            raise Invalid(
+                f"A batch has 1 to {BATCH_LIMIT:,} items, not {len(drafts):,}.",
+                remedy="Send several batches.",
+                param="items",
+            )
         self._check(tx, drafts)
         ids = sorted(uuid7() for _ in drafts)  # in one millisecond, too, the later item has the later id
         rows = [_row(draft, tx.actor, new_id) for draft, new_id in zip(drafts, ids, strict=True)]

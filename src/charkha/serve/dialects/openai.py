@@ -84,7 +84,9 @@ def check(request: Mapping[str, Any], operation: Operation) -> None:
     """Raise Invalid, naming the field, unless a request is whole, of the right types and inside its ranges."""
     for field in ("model", _NEEDED[operation]):
         if request.get(field) is None:
-            raise Invalid(f"You must provide '{field}'.", param=field, code="missing_required_parameter")
+            raise Invalid(
+                f"You must provide '{field}'.", remedy="Add it.", param=field, code="missing_required_parameter"
+            )
     known = _FORWARDED[operation]
     for field, value in request.items():
         checked = known.get(field) or _OURS.get(field)
@@ -115,7 +117,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             )
         checked(value, field)
     if b"\\u0000" in msgspec.json.encode(parameters):
-        raise Invalid("Parameters hold no NUL characters.", param="parameters")
+        raise Invalid("Parameters hold no NUL characters.", remedy="Leave them out.", param="parameters")
 
 
 def upstream_body(
