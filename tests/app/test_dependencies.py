@@ -6,7 +6,6 @@ import sys
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -58,7 +57,6 @@ def link_packages(packages: dict[str, Distribution], site: Path) -> None:
                 link.symlink_to(Path(str(package.locate_file(top))))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="links to a site directory")
 def test_the_runtime_extras_are_enough_to_import_everything_and_to_convert_a_model(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()

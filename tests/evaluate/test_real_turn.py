@@ -27,7 +27,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.model, pytest.mark.timeout(400)]
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> TinyTask:
-    pytest.importorskip("torch")
     return make_tiny_task(tmp_path_factory.mktemp("tiny"))
 
 

@@ -1,5 +1,6 @@
 """Chat messages and the examples made of them: the one form that serving, data sets, training and evaluation share."""
 
+import unicodedata
 from typing import Any, Literal
 
 import msgspec
@@ -34,3 +35,8 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True):
     def question(self) -> str:
         """The last thing that the user said: what duplicates are recognised by."""
         return next((message.content for message in reversed(self.prompt) if message.role == "user"), "")
+
+
+def plain(answer: str) -> str:
+    """An answer as it is compared everywhere: case, outer space and final punctuation do not matter."""
+    return unicodedata.normalize("NFKC", answer).strip().rstrip(".!").strip().casefold()

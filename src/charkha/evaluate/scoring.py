@@ -1,12 +1,11 @@
 """How right an answer is, and what is measured on a suite. Pure."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from charkha.core.messages import Example
+from charkha.core.messages import Example, plain
 
 LABEL_ACCURACY = "label_accuracy"
 """Whether the wanted label is the most probable of all labels."""
@@ -51,11 +50,6 @@ def score(metric: Metric, answer: str, right: str) -> float:
     if plain(answer) == plain(right):
         return 1.0
     return _f1(_words(answer), _words(right)) if metric == "token_f1" else 0.0
-
-
-def plain(answer: str) -> str:
-    """An answer as compared: case, outer space and final punctuation do not matter."""
-    return unicodedata.normalize("NFKC", answer).strip().rstrip(".!").strip().casefold()
 
 
 def _words(text: str) -> Counter[str]:

@@ -1,6 +1,5 @@
 """Routes of workspaces, keys and the audit trail."""
 
-import contextlib
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +10,13 @@ from charkha.govern import audit
 from charkha.govern.access import Access, Caller
 from charkha.govern.directory import Directory
 from charkha.govern.keys import Key, KeyService, NewKey
+from charkha.kit import telemetry
 from charkha.kit.db import Database
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
 from charkha.kit.snapshot import newest, wait_until_served
+
+log = telemetry.logger(__name__)
 
 
 class KeyIn(BaseModel):
@@ -90,5 +92,7 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
 
 async def _told_everywhere(database: Database) -> None:
     """Wait for every gateway process, so that what was made can be used at once; one that lags learns of it later."""
-    with contextlib.suppress(Unavailable):
+    try:
         await wait_until_served(database, await newest(database))
+    except Unavailable as error:
+        log.warning("gateways.lag", reason=str(error))

@@ -1,8 +1,6 @@
 """What a turn is made of: how a source is split, how an answer is judged, how long an answer may be. Pure."""
 
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +9,11 @@ from charkha.core.errors import Invalid
 from charkha.core.messages import Example, Message
 from charkha.data.connectors.source import Source
 from charkha.data.domain import fitting_sizes, split
+from charkha.evaluate import scoring
 
 TRAIN, HELD_OUT, FEWEST_LIVE, MOST_LIVE = 600, 200, 0.2, 5000
 _TURN_SECONDS, _REST_SECONDS, _LEAST_TRAINING, _MOST_TRAINING = 480.0, 90.0, 100.0, 240.0
-_SHORTEST_ANSWER, _LONGEST_ANSWER = 4, 128
+_LONGEST_ANSWER = 128
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,8 @@ def portions(source: Source, *, train: int = TRAIN, held_out: int = HELD_OUT, se
 
 
 def longest_answer(examples: Sequence[Example]) -> int:
-    """Tokens to allow for an answer: what the longest wanted one needs, at about two characters a token."""
-    longest = max((len(example.answer) for example in examples), default=0)
-    return max(_SHORTEST_ANSWER, min(_LONGEST_ANSWER, longest // 2 + 3))
+    """Tokens to allow for an answer of the demonstration: what evaluations allow, and no long ones."""
+    return min(_LONGEST_ANSWER, scoring.most_tokens(examples))
 
 
 def held_out_line(source: Source, example: Example) -> dict[str, Any]:
@@ -71,24 +69,9 @@ def training_seconds(scored_in: float) -> float:
     return max(_LEAST_TRAINING, min(_MOST_TRAINING, left))
 
 
-def plain(text: str) -> str:
-    """An answer as compared: case, outer space and final punctuation do not matter."""
-    return unicodedata.normalize("NFKC", text).strip().strip(".!\"'`").strip().casefold()
-
-
 def score(answer: str, wanted: str, *, graded: bool) -> float:
-    """How right an answer is, in [0, 1]: equal or not, or where `graded` the F1 of its words (SQuAD's measure)."""
-    if plain(answer) == plain(wanted):
-        return 1.0
-    if not graded:
-        return 0.0
-    got, want = Counter(_words(answer)), Counter(_words(wanted))
-    common = (got & want).total()
-    return 2 * common / (got.total() + want.total()) if common else 0.0
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+    """How right an answer is, in [0, 1], as evaluations see it: equal or not, or where `graded` the F1 of its words."""
+    return scoring.score("token_f1" if graded else "exact_match", answer, wanted)
 
 
 def endpoint_name(title: str, taken: Sequence[str]) -> str:

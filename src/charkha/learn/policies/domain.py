@@ -1,6 +1,5 @@
 """What a training policy is, and what lessons teach. Pure."""
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from charkha.core.ids import instant
-from charkha.core.messages import Example
+from charkha.core.messages import Example, plain
 from charkha.learn.ports import InferenceContent, Lesson
 
 SHIPPING_TIME = timedelta(minutes=10)
@@ -59,8 +58,3 @@ def teach(
             Example(content.prompt, label or answer, label, str(lesson.inference_id), subject_id=content.subject_id)
         )
     return examples
-
-
-def plain(answer: str) -> str:
-    """An answer as compared: case, outer space and final punctuation do not matter."""
-    return unicodedata.normalize("NFKC", answer).strip().rstrip(".!").strip().casefold()

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from charkha.core.clock import now
-from charkha.core.errors import CharkhaError, NotFound
+from charkha.core.errors import Invalid, Misconfigured, NotFound
 from charkha.core.events import FeedbackGathered
 from charkha.govern import audit
 from charkha.kit import telemetry
@@ -16,7 +16,6 @@ from charkha.kit.locks import exclusively
 from charkha.learn.policies import domain, store
 from charkha.learn.policies.domain import Policy
 from charkha.learn.ports import Datasets, Endpoints, Feedback, Inferences, Lesson, Suites, TrainingBase
-from charkha.learn.runs.domain import problem
 from charkha.learn.runs.service import RunService, checked_config
 
 JOB = "learn.reconsider"
@@ -122,26 +121,17 @@ class PolicyService:
     async def _train(self, tx: Tx, policy: Policy, base: TrainingBase) -> None:
         """Ask for a run on every lesson of the endpoint; what speaks against it is recorded as a failed run."""
         version_id = await self._freeze(tx, policy.endpoint_id, base)
-        reason = problem(await self._datasets.examples(tx, version_id)) or _wrong(policy)
-        if reason is None:
-            await self._runs.request(
-                tx,
-                endpoint_id=policy.endpoint_id,
-                dataset_version_id=version_id,
-                recipe=policy.recipe,
-                config=policy.config,
-            )
-            return
-        log.warning("training.refused", endpoint_id=str(policy.endpoint_id), reason=reason)
-        await self._runs.refuse(
-            tx,
-            endpoint_id=policy.endpoint_id,
-            dataset_version_id=version_id,
-            recipe=policy.recipe,
-            config=policy.config,
-            base_model=base.model,
-            reason=reason,
-        )
+        wanted: dict[str, Any] = {
+            "endpoint_id": policy.endpoint_id,
+            "dataset_version_id": version_id,
+            "recipe": policy.recipe,
+            "config": policy.config,
+        }
+        try:
+            await self._runs.request(tx, **wanted)
+        except (Invalid, Misconfigured) as error:
+            log.warning("training.refused", endpoint_id=str(policy.endpoint_id), reason=str(error))
+            await self._runs.refuse(tx, **wanted, base_model=base.model, reason=str(error))
 
     async def _freeze(self, tx: Tx, endpoint_id: UUID, base: TrainingBase) -> UUID:
         """Every lesson of the endpoint as a data set version, without what is held out for its suites."""
@@ -166,12 +156,3 @@ class PolicyService:
 
 def _inferences(lessons: Sequence[Lesson]) -> list[UUID]:
     return [lesson.inference_id for lesson in lessons]
-
-
-def _wrong(policy: Policy) -> str | None:
-    """What is wrong with a policy's recipe or configuration now, which was right when it was set."""
-    try:
-        checked_config(policy.recipe, policy.config)
-    except CharkhaError as error:
-        return str(error)
-    return None
