@@ -13,14 +13,19 @@ from charkha.serve.engines.models import find_model
 from charkha.testing.tiny import make_tiny_gguf
 
 RUNTIME = {"engine", "train"}
+ASSETS = ("django-htmx", "youplot")
+"""Installed without their dependencies: the console serves files of theirs, and imports neither."""
 
 CONVERT = """
 import sys
 from pathlib import Path
 import charkha.app.cli, charkha.app.worker, charkha.learn.recipes.sft, charkha.serve.engines.llama_cpp
+import charkha.app.serving, charkha.console.site
+from charkha.console.assets import Assets
 from charkha.kit.weights.hf import hf_directory
 print(hf_directory(Path(sys.argv[1]), Path(sys.argv[2])))
-for absent in ("pytest", "peft"):
+Assets()
+for absent in ("pytest", "peft", "playwright", "django"):
     try:
         __import__(absent)
     except ImportError:
@@ -60,7 +65,7 @@ def link_packages(packages: dict[str, Distribution], site: Path) -> None:
 def test_the_runtime_extras_are_enough_to_import_everything_and_to_convert_a_model(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
-    link_packages(closure("charkha", RUNTIME), site)
+    link_packages(closure("charkha", RUNTIME) | {name: distribution(name) for name in ASSETS}, site)
     model = make_tiny_gguf(tmp_path / "tiny.gguf", find_model(None, tmp_path).path)
     source = Path(__file__).parents[2] / "src"
     result = subprocess.run(

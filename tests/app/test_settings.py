@@ -144,6 +144,33 @@ def test_the_table_explains_each_key_and_masks_secrets(home: Path, monkeypatch: 
     assert all(row.description and row.variable == environment_name(row.key) for row in rows.values())
 
 
+def test_the_table_tells_who_won(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home, "port = 1\nhost = 'localhost'\nlog_level = 'debug'")
+    monkeypatch.setenv("CHARKHA_PORT", "2")
+    monkeypatch.setenv("CHARKHA_HOST", "::1")
+    rows = {row.key: row for row in describe(load(port=3))}
+    told = {key: (rows[key].value, rows[key].source, rows[key].default) for key in ("port", "host", "log_level")}
+    assert told == {
+        "port": ("3", "option", "8420"),
+        "host": ("::1", "CHARKHA_HOST", "127.0.0.1"),
+        "log_level": ("debug", "file", "info"),
+    }
+
+
+def test_secrets_are_masked_wherever_they_stand(home: Path) -> None:
+    write(
+        home,
+        "database_url = 'postgresql://charkha@db/charkha?password=hunter2&sslmode=require'\n"
+        "[engines.far]\nplugin = 'openai'\nurl = 'https://u:hunter2@x/?api_token=hunter2'\n"
+        "headers = {Authorization = 'hunter2', secrets = {a = ['hunter2']}}\n",
+    )
+    for mask in (MASK, "set"):
+        rows = {row.key: row for row in describe(load(), mask)}
+        assert "hunter2" not in str(rows)
+        assert rows["database_url"].value == f"postgresql://charkha@db/charkha?password={MASK}&sslmode=require"
+        assert f"Authorization: {mask}" in rows["engines"].value
+
+
 def test_secrets_are_not_in_the_representation(home: Path) -> None:
     write(
         home,

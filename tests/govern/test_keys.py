@@ -152,6 +152,14 @@ async def test_an_internal_token_holds_what_it_says_and_cannot_be_changed(world:
             world.authenticator.authenticate(f"Bearer {changed}")
 
 
+async def test_keys_can_be_asked_for_by_their_ids(world: World) -> None:
+    async with world.database.workspace(world.workspace_id, "test") as tx:
+        made = [(await world.keys.create(tx, name=name)).id for name in ("a", "b", "c")]
+        found = await world.keys.listed(tx, ids=[made[0], made[2], UUID(int=1)])
+        assert ([key.name for key in found.data], found.next) == (["c", "a"], None)
+        assert (await world.keys.listed(tx, ids=[])).data == []
+
+
 async def test_keys_of_another_workspace_are_not_listed_or_revoked(world: World) -> None:
     other = await world.directory.create_workspace(world.organisation_id, "other", "test")
     async with world.database.workspace(world.workspace_id, "test") as tx:

@@ -18,7 +18,9 @@ def test_scopes_never_widen_a_role(role: str, scopes: list[str]) -> None:
 def test_roles_are_ordered_and_promotion_is_not_a_developers() -> None:
     assert ROLES["viewer"] < ROLES["developer"] < ROLES["admin"] < ROLES["owner"] == ALL
     assert "release.promote" not in ROLES["developer"]
-    assert not any(permission.endswith(("write", "manage", "create", "promote")) for permission in ROLES["viewer"])
+    changing = {permission for permission in ALL if not permission.endswith(".read")}
+    assert ROLES["viewer"] & changing == {"session.create"}, "to sign in as oneself, which gives nobody more"
+    assert {"session.read", "session.manage"} <= ROLES["admin"] - ROLES["developer"]
 
 
 def test_no_scopes_at_all_leave_the_role_whole_and_an_empty_list_nothing() -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
@@ -80,6 +81,12 @@ def test_the_terminal_hides_secrets_too(monkeypatch: pytest.MonkeyPatch, lines: 
 def test_a_key_of_ours_is_hidden_wherever_it_stands(secret: str, around: str) -> None:
     assert secret not in redacted_text(f"{around} charkha_sk_{secret} {around}")
     assert secret not in str(redacted({"list": [{"deep": f"charkha_sk_{secret}"}]}))
+
+
+@given(st.text(ALPHABET, min_size=43, max_size=43), st.uuids(), st.uuids(), st.sampled_from(["charkha_link_", ""]))
+def test_a_sign_in_link_and_a_cookie_are_hidden_whole(secret: str, space: UUID, row: UUID, prefix: str) -> None:
+    told = redacted_text(f"GET /console/sign-in#{prefix}{space.hex}.{row.hex}.{secret} 200")
+    assert told == f"GET /console/sign-in#{MASK} 200"
 
 
 @pytest.mark.parametrize(

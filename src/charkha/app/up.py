@@ -10,26 +10,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
 
 from charkha.app import listener, settings
 from charkha.app.engines import built_engines, engine_token
 from charkha.app.installation import Installation
 from charkha.app.settings import Settings
+from charkha.app.settings_table import handed_down
 from charkha.app.supervisor import Part, Supervisor
 from charkha.app.supervisor_state import State
+from charkha.client import ApiError, Charkha, ConnectionFailed
 from charkha.core.errors import CharkhaError
 from charkha.kit import telemetry
 from charkha.kit.postgres import launcher
 from charkha.kit.postgres.cluster import make_home
 
 FIRST_KEY = "secrets/first-application.key"
+_LINK_SECONDS = 5.0
+"""How long the welcome may wait for a sign-in link: the supervisor looks after nothing meanwhile."""
 _CHARKHA = [sys.executable, "-m", "charkha.app.cli"]
 
 
 def parts(installation: Installation, address: tuple[str, int]) -> list[Part]:
     """Everything that `up` runs, each part after those it needs."""
     home, configured = installation.home, installation.settings
-    env = {"CHARKHA_HOME": str(home), "CHARKHA_PORT": str(address[1])}
+    env = {"CHARKHA_HOME": str(home), "CHARKHA_PORT": str(address[1])} | handed_down(configured, "home", "port")
     found: list[Part] = []
     if configured.embedded_database:
         argv = [sys.executable, "-m", "charkha.kit.postgres", str(home)]
@@ -106,16 +111,30 @@ def turn_once(configured: Settings) -> int:
 
 
 def welcome(configured: Settings, state: State) -> None:
-    """Say where it listens and, the first time, print the key for applications: it is shown this once."""
+    """Say where it listens and how to get into the console; the first time also the key for applications, this once."""
     click.secho(f"\nCharkha is up at {state.url}", bold=True)
     path = configured.home / FIRST_KEY
-    if not path.exists():
-        click.echo("Everything is as you left it.\n")
-        return
-    key = path.read_text().strip()
-    path.unlink()
-    click.echo(f"\nYour API key, shown this once:  {key}\n\nTry it with the official client (pip install openai):\n")
-    click.echo(example(str(state.url), key))
+    if path.exists():
+        key = path.read_text().strip()
+        path.unlink()
+        click.echo(
+            f"\nYour API key, shown this once:  {key}\n\nTry it with the official client (pip install openai):\n"
+        )
+        click.echo(example(str(state.url), key))
+    else:
+        click.echo("Everything is as you left it.")
+    click.echo(f"{way_in(configured, str(state.url))}\n")
+
+
+def way_in(configured: Settings, url: str) -> str:
+    """How to get into the console: a link for one sign-in as the operator, or, without one, how to ask for it."""
+    try:
+        key = Installation(configured).operator_key_file.read_text().strip()
+        with Charkha(url, key, timeout=_LINK_SECONDS) as client:
+            link = client.sessions.link()
+    except (OSError, ValueError, msgspec.MsgspecError, ApiError, ConnectionFailed) as error:
+        return f"To the console: `charkha console` prints a sign-in link. (None was made now: {error})"
+    return f"To the console, once and within 15 minutes:  {url}{link.path}"
 
 
 def example(url: str, key: str) -> str:

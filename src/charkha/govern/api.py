@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from fastapi import Query
+from pydantic import AwareDatetime, BaseModel, Field
 
 from charkha.core.errors import Unavailable
 from charkha.govern import audit
@@ -17,6 +18,8 @@ from charkha.kit.paging import Page
 from charkha.kit.snapshot import newest, wait_until_served
 
 log = telemetry.logger(__name__)
+MOST_IDS = 500
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
 
 
 class KeyIn(BaseModel):
@@ -48,11 +51,14 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
 
     @api.get("/keys")
     async def list_keys(
-        after: UUID | None = None, limit: int = 50, caller: Caller = access.require("key.read")
+        ids: list[UUID] | None = Query(None, alias="id", max_length=MOST_IDS, description="Of these; may be repeated."),
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("key.read"),
     ) -> Page[Key]:
         """The workspace's keys."""
         async with caller.transaction() as tx:
-            return await keys.listed(tx, after=after, limit=limit)
+            return await keys.listed(tx, ids=ids, after=after, limit=limit)
 
     @api.delete("/keys/{key_id}")
     async def revoke_key(key_id: UUID, caller: Caller = access.require("key.manage")) -> dict[str, Any]:
@@ -63,14 +69,20 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
 
     @api.get("/audit")
     async def list_audit(
-        action: str | None = None,
+        actor: str | None = Query(None, max_length=200, pattern=_NO_NUL, description="Who, such as key:<id>."),
+        action: str | None = Query(None, max_length=100, pattern=_NO_NUL, description="Such as key.created."),
+        target_kind: str | None = Query(None, max_length=100, pattern=_NO_NUL),
+        target_id: str | None = Query(None, max_length=300, pattern=_NO_NUL),
+        since: AwareDatetime | None = Query(None, description="Not before this instant."),
+        until: AwareDatetime | None = Query(None, description="Before this instant."),
         after: UUID | None = None,
         limit: int = 50,
         caller: Caller = access.require("audit.read"),
     ) -> Page[audit.AuditRow]:
-        """Who did what, newest first."""
+        """Who did what, newest first. A page may be short, or empty, while `next` says where to go on."""
+        wanted = {"actor": actor, "action": action, "target_kind": target_kind, "target_id": target_id}
         async with caller.transaction() as tx:
-            return await audit.listed(tx, action=action, after=after, limit=limit)
+            return await audit.listed(tx, **wanted, since=since, until=until, after=after, limit=limit)
 
     @api.get("/workspaces")
     async def list_workspaces(caller: Caller = access.require("workspace.read")) -> list[dict[str, Any]]:

@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from charkha.core.ids import uuid7
+from charkha.core.ids import id_range, uuid7
 from charkha.govern.tables import audit
 from charkha.kit.db import Tx
-from charkha.kit.paging import Page, page
+from charkha.kit.paging import Page, sifted
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -38,12 +38,29 @@ async def record(tx: Tx, action: str, target_kind: str, target_id: object, **det
     )
 
 
-async def listed(tx: Tx, *, action: str | None = None, after: UUID | None = None, limit: int = 50) -> Page[AuditRow]:
-    """The trail, newest first, of one action if given."""
-    query = sa.select(audit)
-    if action:
-        query = query.where(audit.c.action == action)
-    return await page(tx, query, audit, _row, after=after, limit=limit)
+async def listed(
+    tx: Tx,
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    target_kind: str | None = None,
+    target_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: UUID | None = None,
+    limit: int = 50,
+) -> Page[AuditRow]:
+    """The trail, newest first, of what matches everything given; [since, until) is a range of time.
+
+    `target_id` has an index. For the others a page reads a window, so that it may be short, or empty, before the end.
+    """
+    first, last = id_range(since, until)
+    query = sa.select(audit).where(audit.c.workspace_id == tx.workspace_id, audit.c.id >= first, audit.c.id < last)
+    if target_id is not None:
+        query = query.where(audit.c.target_id == target_id)
+    wanted = {"actor": actor, "action": action, "target_kind": target_kind}
+    conditions = [audit.c[name] == value for name, value in wanted.items() if value is not None]
+    return await sifted(tx, query, audit, _row, conditions=conditions, after=after, limit=limit)
 
 
 def _row(row: sa.Row[Any]) -> AuditRow:

@@ -37,6 +37,17 @@ class Principal(NamedTuple):
     permissions: frozenset[str]
     expires_at: float | None = None
 
+    @property
+    def key_id(self) -> UUID | None:
+        """The id of the key that calls; None for a process of ours, which has none."""
+        kind, _, name = self.actor.partition(":")
+        return UUID(name) if kind == "key" else None
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether its key or token is past its end."""
+        return self.expires_at is not None and self.expires_at < time.time()
+
     def require(self, permission: str) -> None:
         """Raise Forbidden unless the permission is among those granted."""
         if permission not in self.permissions:
@@ -47,22 +58,25 @@ class Principal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """All keys that are good, by hash, and all workspaces, by organisation and name."""
+    """All keys that are good, by hash and by id, and all workspaces, by organisation and name."""
 
     principals: Mapping[bytes, Principal] = field(default_factory=dict)
     workspaces: Mapping[tuple[UUID, str], UUID] = field(default_factory=dict)
     organisations: Mapping[UUID, UUID] = field(default_factory=dict)
+    by_id: Mapping[UUID, Principal] = field(default_factory=dict)
 
 
 async def load(conn: AsyncConnection) -> Keyring:
     """Read the keyring; for the snapshot."""
     spaces = (await conn.execute(sa.select(workspaces))).all()
     owner = {row.id: row.organisation_id for row in spaces}
-    rows = await conn.execute(sa.select(api_keys).where(api_keys.c.revoked_at.is_(None)))
+    rows = (await conn.execute(sa.select(api_keys).where(api_keys.c.revoked_at.is_(None)))).all()
+    by_id = {row.id: _principal(row, owner[row.workspace_id]) for row in rows}
     return Keyring(
-        {row.hash: _principal(row, owner[row.workspace_id]) for row in rows},
+        {row.hash: by_id[row.id] for row in rows},
         {(row.organisation_id, row.name): row.id for row in spaces},
         owner,
+        by_id,
     )
 
 
@@ -104,9 +118,15 @@ class Authenticator:
             principal = keyring.principals.get(self._secrets.hash_token(token))
         if principal is None:
             raise Unauthenticated("This API key is not known, or was revoked.", remedy=_HOW)
-        if principal.expires_at is not None and principal.expires_at < time.time():
+        if principal.has_expired:
             raise Unauthenticated("This API key has expired.", remedy=_HOW)
         return principal
+
+    def of_key(self, key_id: UUID) -> Principal | None:
+        """The principal of a key by its id; None where it was revoked, has expired or never was."""
+        keyring: Keyring = self._snapshots.get("keys")
+        principal = keyring.by_id.get(key_id)
+        return None if principal is None or principal.has_expired else principal
 
     def in_workspace(self, principal: Principal, name: str | None) -> Principal:
         """The principal acting in another workspace of its organisation, where it owns the organisation."""
@@ -120,6 +140,14 @@ class Authenticator:
         if target is None:
             raise NotFound(f"There is no workspace '{name}'.", remedy="`charkha workspaces create` makes one.")
         return principal._replace(workspace_id=target)
+
+    def workspace_names(self, principal: Principal) -> tuple[str, list[str]]:
+        """The name of the workspace that a principal acts in, and those of all workspaces of its organisation."""
+        keyring: Keyring = self._snapshots.get("keys")
+        names = {
+            target: name for (owner, name), target in keyring.workspaces.items() if owner == principal.organisation_id
+        }
+        return names[principal.workspace_id], sorted(names.values())
 
     def internal_token(self, workspace_id: UUID, actor: str, permissions: frozenset[str]) -> str:
         """A token, good for ten minutes, with which a process of ours calls the gateway as `actor`."""

@@ -1,11 +1,13 @@
 """API keys: made, listed, revoked. The key itself leaves this module once, in the answer to its making."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from charkha.core.clock import now
 from charkha.core.errors import Forbidden, Invalid, NotFound
@@ -95,9 +97,14 @@ class KeyService:
         await audit.record(tx, "key.revoked", "key", key_id)
         return await bump(tx)
 
-    async def listed(self, tx: Tx, *, after: UUID | None = None, limit: int = 50) -> Page[Key]:
-        """The workspace's keys, newest first."""
-        return await page(tx, sa.select(api_keys), api_keys, _key, after=after, limit=limit)
+    async def listed(
+        self, tx: Tx, *, ids: Collection[UUID] | None = None, after: UUID | None = None, limit: int = 50
+    ) -> Page[Key]:
+        """The workspace's keys, newest first; of `ids` only, if given."""
+        query = sa.select(api_keys).where(api_keys.c.workspace_id == tx.workspace_id)
+        if ids is not None:
+            query = query.where(api_keys.c.id == sa.any_(sa.literal(list(ids), ARRAY(sa.Uuid))))
+        return await page(tx, query, api_keys, _key, after=after, limit=limit)
 
 
 def _check(name: str, role: str, scopes: list[str] | None, days: float | None) -> None:

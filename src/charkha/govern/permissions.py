@@ -15,6 +15,7 @@ READ = frozenset(
         "release.read",
         "lineage.read",
         "system.read",
+        "session.create",  # every role may open the console: as itself, so it may no more there than here
     }
 )
 WORK = frozenset(
@@ -29,8 +30,8 @@ WORK = frozenset(
     }
 )
 RELEASE = frozenset({"release.promote"})
-ADMINISTER = frozenset({"key.read", "key.manage", "audit.read"})
-OWN = frozenset({"workspace.read", "workspace.manage"})
+ADMINISTER = frozenset({"key.read", "key.manage", "audit.read", "session.read", "session.manage"})
+OWN = frozenset({"workspace.read", "workspace.manage", "system.manage"})
 
 ALL = READ | WORK | RELEASE | ADMINISTER | OWN
 ROLES = MappingProxyType(

@@ -54,6 +54,13 @@ class Blobs:
             raise Corrupt(f"Stored file {address[:12]}… was changed on disk.", remedy="Restore it from a backup.")
         return content
 
+    async def size(self, workspace_id: UUID, address: str) -> int | None:
+        """How many bytes lie at an address; None where there is nothing."""
+        try:
+            return int(await asyncio.to_thread(self._fs.size, self._path(workspace_id, address)))
+        except FileNotFoundError:
+            return None
+
     async def fetch(self, workspace_id: UUID, address: str, target: Path) -> Path:
         """Write the bytes at an address to a local file."""
         content = await self.get(workspace_id, address)

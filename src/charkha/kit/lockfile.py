@@ -28,8 +28,12 @@ class LockFile:
                 os.close(descriptor)
                 return False
             time.sleep(_POLL_SECONDS)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {started_at(os.getpid())}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {started_at(os.getpid())}\n".encode(), 0)
+        except OSError:  # a full disk: what is not taken must not stay locked
+            os.close(descriptor)
+            raise
         self.descriptor = descriptor
         return True
 

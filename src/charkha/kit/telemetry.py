@@ -24,7 +24,8 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
-    r"""charkha_[a-z]{2,8}_[A-Za-z0-9_\-]{6,}      # our own keys, wherever they stand
+    r"""(charkha_[a-z]{2,8}_)?[0-9a-f]{32}\.[0-9a-f]{32}\.[A-Za-z0-9_\-]{6,}  # sign-in links and cookies of the console
+      | charkha_[a-z]{2,8}_[A-Za-z0-9_\-]{6,}      # our own keys, wherever they stand
       | \bsk-[A-Za-z0-9_\-]{8,}                      # keys of other services
       | (?<=[Bb]earer\ )[^\s"',;]+
       | (?<=[Bb]asic\ )[A-Za-z0-9+/=]{6,}

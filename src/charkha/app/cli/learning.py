@@ -1,7 +1,7 @@
 """Commands on what is learned from: feedback, data sets, training and its policies, evaluation."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -71,7 +71,7 @@ def datasets() -> None:
 add_list(
     datasets,
     lambda client, **query: client.datasets.list(**query),
-    ["id", "name", "created_at"],
+    ["id", "name", "versions", "examples", "updated_at"],
     empty="No data sets. Upload one: charkha datasets upload NAME FILE.jsonl",
 )
 add_show(datasets, lambda client, which: client.datasets.version(which), "VERSION_ID")
@@ -102,6 +102,16 @@ def dataset_versions(dataset_id: str, workspace: str | None, as_json: bool) -> N
     with connect(workspace) as client:
         page = client.datasets.versions(dataset_id)
     show_page(page, ["id", "number", "examples", "digest", "created_at"], as_json=as_json, empty="No versions.")
+
+
+@datasets.command("export")
+@click.argument("version_id")
+@click.argument("file", type=click.File("wb"))
+@workspace_option
+def export(version_id: str, file: BinaryIO, workspace: str | None) -> None:
+    """Write every example of a version as JSON lines to FILE (-: standard output); upload takes them back."""
+    with connect(workspace) as client:
+        file.write(client.datasets.content(version_id))
 
 
 @click.group()

@@ -1,7 +1,6 @@
 """Commands that look after an installation: doctor, settings, migration, backup, restore."""
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -67,15 +66,58 @@ def migrate(first_run: bool, print_roles: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @json_option
 def backup(file: Path | None, as_json: bool) -> None:
-    """Write everything, keys included, to one file (default: charkha-DATE.backup here). Keep it safe: it opens all."""
+    """Write everything, keys included, to one file (default: in the home's folder of backups). Keep it safe: it opens all."""
     from charkha.app.backup import backup as write
+    from charkha.app.backup_folder import BackupFolder
 
-    target = file or Path(f"charkha-{datetime.now().astimezone():%Y%m%d-%H%M%S}.backup")
-    manifest = write(Installation(settings.load()), target, _progress)
+    installation = Installation(settings.load())
+    folder = BackupFolder(installation.home)
+    with folder.reserve() as reservation:
+        if file is None:
+            target = Path(folder.begin(reservation.name).file)
+            manifest = folder.make(installation, reservation.name, _progress)
+        else:
+            target, manifest = file, write(installation, file, _progress)
     if as_json:
         print_json({"file": str(target), "bytes": target.stat().st_size, "files": len(manifest["sha256"])})
     else:
         click.echo(f"\r{target}: {target.stat().st_size / 2**20:.1f} MiB, {len(manifest['sha256'])} files.{'':<40}")
+
+
+@click.group()
+def backups() -> None:
+    """Backups in the home's own folder: list, verify. `charkha backup` makes one."""
+
+
+@backups.command("list")
+@json_option
+def list_backups(as_json: bool) -> None:
+    """All of them, newest first, with one that is being made."""
+    from charkha.app.backup_folder import BackupFolder
+
+    found = BackupFolder(settings.load().home).listed()
+    if as_json:
+        print_json(found)
+    elif found:
+        columns = ["name", "status", "bytes", "verified", "error", "remedy"]
+        table([{column: getattr(each, column) for column in columns} for each in found], columns)
+    else:
+        click.echo("No backups here. Make one: charkha backup")
+
+
+@backups.command("verify")
+@click.argument("name")
+@json_option
+def verify_backup(name: str, as_json: bool) -> int:
+    """Check every file of a backup against its checksum. Exit status 1 if one is damaged."""
+    from charkha.app.backup_folder import BackupFolder
+
+    checked = BackupFolder(settings.load().home).check(name, _progress)
+    if as_json:
+        print_json(checked)
+    else:
+        click.echo(f"\r{checked.file}: {checked.error or 'every file is what it was'}{'':<40}")
+    return 0 if checked.verified else 1
 
 
 @click.command()
