@@ -25,7 +25,7 @@ class Callers:
 
     @asynccontextmanager
     async def client(self, who: str = "first") -> AsyncIterator[httpx.AsyncClient]:
-        """A client of `first`, `second` (another workspace) or `viewer` (of the first)."""
+        """A client of `operator` (the owner), `first`, `second` (another workspace) or `viewer` (of the first)."""
         transport = httpx.ASGITransport(self._app)
         headers = {"authorization": f"Bearer {self._keys[who]}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://charkha", headers=headers) as client:
@@ -55,6 +55,11 @@ async def callers(database: Database, secrets: Secrets, *routers: Callable[[Acce
     install_errors(app)
     return Callers(
         app,
-        {"first": first.application.key, "second": second.key, "viewer": viewer.key},
+        {
+            "operator": first.operator.key,
+            "first": first.application.key,
+            "second": second.key,
+            "viewer": viewer.key,
+        },
         {"first": first.workspace_id, "second": other},
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from charkha.app.engines import ModelsOnDisk
-from charkha.core.errors import Invalid
-from charkha.kit.db import Tx
+from charkha.app.engines import Fleet, ModelsOnDisk
+from charkha.core.errors import Invalid, NotFound
+from charkha.kit.db import Database, Tx
 from charkha.learn.feedback.service import FeedbackService
 from charkha.observe.service import InferenceLog
 from charkha.release.ports import Outcome
@@ -111,6 +111,21 @@ class JudgedTraffic:
             )
             for each in sorted(seen, key=lambda each: known_at(each.inference_id))
         ]
+
+
+class AbsentAdapters:
+    """serve's EnsureAdapter: an engine that has lost an adapter is brought it again from the registry."""
+
+    def __init__(self, database: Database, registry: RegistryService, fleet: Fleet) -> None:
+        self._database, self._registry, self._fleet = database, registry, fleet
+
+    async def ensure(self, engine: str, digest: str, workspace_id: UUID, version_id: UUID | None) -> None:
+        """Bring an adapter: what the gateway calls when `engine` says that it holds none of that digest."""
+        if version_id is None:
+            raise NotFound(f"No version is known for adapter {digest[:12]}….", remedy="Swap the composition again.")
+        async with self._database.workspace(workspace_id, "system:gateway") as tx:
+            version = await self._registry.get(tx, version_id)
+        await self._fleet.ensure(workspace_id, version)
 
 
 @dataclass(frozen=True)

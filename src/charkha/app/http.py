@@ -60,10 +60,15 @@ class Front:
                     "This host name is not served here.", remedy="Add it to allowed_hosts.", code="unknown_host"
                 )
                 await error_response(refusal)(scope, receive, send)
-            elif scope["path"].startswith("/v1/"):
-                await self._gateway(scope, receive, send)
             else:
-                await self._control(scope, _capped(receive), send)
+                await self.dispatch(scope, receive, send)
+
+    async def dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request whose host is known to be ours: the whole public API."""
+        if scope["path"].startswith("/v1/"):
+            await self._gateway(scope, receive, send)
+        else:
+            await self._control(scope, _capped(receive), send)
 
     def _is_ours(self, scope: Scope) -> bool:
         headers = dict(scope["headers"])

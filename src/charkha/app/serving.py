@@ -1,12 +1,19 @@
 """What one gateway process serves: the hot path and every station's routes, started and stopped together."""
 
-from charkha.app import health
-from charkha.app.http import Front, control_plane
+from fastapi import FastAPI
+
+from charkha.app import health, lineage, operating
+from charkha.app.http import Application, Front, control_plane
 from charkha.app.installation import Installation
 from charkha.app.wiring import Wiring
+from charkha.console import routes as console
+from charkha.console.api import RestApi
+from charkha.console.door import Door
+from charkha.console.site import Site
 from charkha.data import api as data_api
 from charkha.evaluate import api as evaluate_api
 from charkha.govern import api as govern_api
+from charkha.govern import sessions_api
 from charkha.govern.access import Access
 from charkha.kit.http import Router
 from charkha.kit.spool import SpoolWriter
@@ -22,7 +29,12 @@ from charkha.serve.gateway import Gateway, GatewayLimits
 
 def front(installation: Installation) -> Front:
     """The ASGI application of one gateway process."""
-    wiring, limits = Wiring(installation), installation.settings.limits
+    return served(Wiring(installation))
+
+
+def served(wiring: Wiring) -> Front:
+    """The ASGI application over services that are bound already; it opens and closes them."""
+    installation, limits = wiring.installation, wiring.installation.settings.limits
     gateway = Gateway(
         authenticator=wiring.authenticator,
         snapshots=wiring.snapshots,
@@ -32,7 +44,7 @@ def front(installation: Installation) -> Front:
         spool=SpoolWriter(installation.spool / wiring.snapshots.id.hex, wiring.snapshots.id.hex),
         secrets=installation.secrets,
         limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
-        ensure_adapter=wiring.ensure_adapter,
+        ensure_adapter=wiring.absent_adapters.ensure,
     )
 
     async def start() -> None:
@@ -45,7 +57,16 @@ def front(installation: Installation) -> Front:
         await wiring.close()
 
     hosts = (*installation.settings.allowed_hosts, installation.settings.host)
-    return Front(gateway, control_plane(routers(wiring)), hosts=hosts, start=start, stop=stop)
+    control = control_plane(routers(wiring))
+    whole = Front(gateway, control, hosts=hosts, start=start, stop=stop)
+    add_console(control, wiring, whole.dispatch)
+    return whole
+
+
+def add_console(control: FastAPI, wiring: Wiring, rest: Application) -> None:
+    """Add the console's pages, which stand on `rest`, the public API, alone."""
+    sessions, authenticator = wiring.console_sessions, wiring.authenticator
+    console.install(control, Site(sessions, authenticator, RestApi(rest)), Door(sessions, authenticator, rest))
 
 
 def routers(wiring: Wiring) -> list[Router]:
@@ -53,7 +74,9 @@ def routers(wiring: Wiring) -> list[Router]:
     access = Access(wiring.authenticator, wiring.database)
     return [
         health.router(wiring.database, wiring.snapshots, wiring.engines, access),
+        operating.router(wiring.installation, access),
         govern_api.router(wiring.keys, wiring.directory, access, wiring.database),
+        sessions_api.router(wiring.console_sessions, access),
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
         observe_api.router(wiring.inferences, access),
         feedback_api.router(wiring.feedback, access),
@@ -63,4 +86,5 @@ def routers(wiring: Wiring) -> list[Router]:
         registry_api.router(wiring.registry, wiring.adapters, access, wiring.database),
         evaluate_api.router(wiring.suites, wiring.evaluations, access),
         rollouts_api.router(wiring.rollouts, wiring.endpoints, access, wiring.database),
+        lineage.router(wiring.feedback, access),
     ]

@@ -12,7 +12,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -30,9 +39,14 @@ FILE_NAME = "charkha.toml"
 
 
 def default_home() -> Path:
-    """$CHARKHA_HOME, or where the system keeps such data: for root below /var/lib, else the XDG data directory."""
+    """$CHARKHA_HOME, or where the system keeps such data."""
     if chosen := os.environ.get(f"{PREFIX}HOME"):
         return Path(chosen).expanduser().absolute()
+    return conventional_home()
+
+
+def conventional_home() -> Path:
+    """Where the system keeps such data: for root below /var/lib, else the XDG data directory."""
     if os.geteuid() == 0:
         return Path("/var/lib/charkha/home")
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "charkha"
@@ -139,6 +153,12 @@ class Settings(BaseSettings):
     training: Training = Field(default_factory=Training)
     rollout: Rollout = Rollout()
     retention: Retention = Retention()
+    _options: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The keys that a command was given, which win over the environment and the file."""
+        return self._options
 
     @property
     def embedded_database(self) -> bool:
@@ -199,7 +219,10 @@ class Settings(BaseSettings):
 def load(**options: Any) -> Settings:
     """The settings in force. `options` are those of a command; None means not given. Raises Misconfigured."""
     try:
-        return Settings(**{key: value for key, value in options.items() if value is not None})
+        given = {key: value for key, value in options.items() if value is not None}
+        made = Settings(**given)
+        made._options = frozenset(given)
+        return made
     except ValidationError as error:
         problems = [_problem(detail["loc"], detail["msg"], detail["type"]) for detail in error.errors()]
         raise _misconfigured("; ".join(problems), _key(error.errors()[0]["loc"])) from None

@@ -1,13 +1,10 @@
 """The composition root: every service is built here, every port bound, and nowhere else."""
 
-from uuid import UUID
-
 from charkha import loop
 from charkha.app.answers import GatewayAnswers
-from charkha.app.bridges import JudgedTraffic, RankedVersions, ServedVersions, TrainableEndpoints
+from charkha.app.bridges import AbsentAdapters, JudgedTraffic, RankedVersions, ServedVersions, TrainableEndpoints
 from charkha.app.engines import Fleet, ModelsOnDisk, Sessions, base_models, built_engines
 from charkha.app.installation import Installation
-from charkha.core.errors import NotFound
 from charkha.data.service import DatasetService
 from charkha.evaluate.jobs import Evaluator
 from charkha.evaluate.service import EvaluationService, SuiteService
@@ -15,6 +12,7 @@ from charkha.govern import keyring
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
 from charkha.govern.keys import KeyService
+from charkha.govern.sessions import SessionService
 from charkha.kit.blobs import Blobs
 from charkha.kit.db import Database
 from charkha.kit.eventlog import EventLog
@@ -62,6 +60,7 @@ class Wiring:
         events, jobs = self.events, self.jobs
         self.keys = KeyService(secrets)
         self.directory = Directory(self.database, self.keys)
+        self.console_sessions = SessionService(secrets, self.database, self.authenticator)
         self.inferences = InferenceLog()
         self.feedback = FeedbackService(events, secrets)
         self.datasets = DatasetService(self.blobs)
@@ -71,6 +70,7 @@ class Wiring:
         self.runs = RunService(jobs, events, self.datasets, trainable)
         self.registry = served.registry = RegistryService(self.runs, self.blobs, events)
         self.adapters = AdapterService(self.registry, self.fleet, self.blobs)
+        self.absent_adapters = AbsentAdapters(self.database, self.registry, self.fleet)
         self.ranked = RankedVersions(self.registry)
         self.suites = SuiteService(self.datasets, self.endpoints)
         self.evaluations = EvaluationService(jobs, self.suites, self.ranked, trainable)
@@ -132,14 +132,6 @@ class Wiring:
         self.snapshots.register("keys", keyring.load)
         self.snapshots.register(routes.ROUTES, routes.load)
         self.snapshots.register(routes.VERSIONS, load_targets)
-
-    async def ensure_adapter(self, engine: str, digest: str, workspace_id: UUID, version_id: UUID | None) -> None:
-        """Bring an adapter to an engine that has lost it: what the gateway calls when an engine says so."""
-        if version_id is None:
-            raise NotFound(f"No version is known for adapter {digest[:12]}….", remedy="Swap the composition again.")
-        async with self.database.workspace(workspace_id, "system:gateway") as tx:
-            version = await self.registry.get(tx, version_id)
-        await self.fleet.ensure(workspace_id, version)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -47,6 +47,27 @@ class NewKey(msgspec.Struct, frozen=True):
     workspace_id: UUID
 
 
+class SignInLink(msgspec.Struct, frozen=True):
+    """A link that signs a browser in to the console, once; `path` goes behind the server's address."""
+
+    token: str
+    expires_at: datetime
+    path: str
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A browser that is or was signed in to the console as a key."""
+
+    id: UUID
+    key_id: UUID
+    key_name: str
+    key_hint: str
+    user_agent: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+
 class Workspace(msgspec.Struct, frozen=True):
     """A workspace of the organisation."""
 
@@ -160,12 +181,15 @@ class Feedback(msgspec.Struct, frozen=True):
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A data set: a name for its versions."""
+    """A data set: a name for its versions. `newest_version_id`, `examples` and `updated_at` are of the newest."""
 
     id: UUID
     name: str
     versions: int
     created_at: datetime
+    newest_version_id: UUID | None = None
+    examples: int | None = None
+    updated_at: datetime | None = None
 
 
 class DatasetVersion(msgspec.Struct, frozen=True):
@@ -315,3 +339,51 @@ class Rollback(msgspec.Struct, frozen=True):
     rollback: dict[str, Any]
     gateways: list[dict[str, Any]]
     milliseconds: float
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that the doctor looked at. `mark`: ok, warning or wrong; `remedy` is empty where nothing is to do."""
+
+    what: str
+    mark: str
+    told: str
+    remedy: str = ""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A setting in force, as text; None where it is not set, "set" where it is secret.
+
+    `source`: default, file, environment or option; `variable` is its environment variable.
+    """
+
+    key: str
+    value: str | None
+    default: str | None
+    source: str
+    variable: str
+    description: str
+
+
+class BackupStarted(msgspec.Struct, frozen=True):
+    """A backup that has begun: `id` is its name in the list, `file` where it will lie on the server's machine."""
+
+    id: str
+    status: str
+    file: str
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """A backup on the server's machine. `status`: running, done or failed.
+
+    `error` says why it failed or what is damaged in it; `verified` is None until it has been verified.
+    """
+
+    name: str
+    file: str
+    bytes: int
+    made_at: datetime
+    status: str
+    current_file: str | None = None
+    error: str | None = None
+    remedy: str | None = None
+    verified: bool | None = None

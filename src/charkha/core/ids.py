@@ -12,9 +12,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from charkha.core.errors import Invalid
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC_BITS = 24
 _MAC_MASK = (1 << _MAC_BITS) - 1
+_LAST = UUID(int=2**128 - 1)
 
 
 def uuid7(milliseconds: int | None = None) -> UUID:
@@ -52,3 +55,14 @@ def lower_bound(at: datetime) -> UUID:
     """The smallest UUIDv7-ordered value not before `at`: the edge of a range of ids by time."""
     milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)  # whole numbers: a float can fall a millisecond short
     return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80)
+
+
+def id_range(since: datetime | None, until: datetime | None) -> tuple[UUID, UUID]:
+    """The ids [first, last) that were made in [since, until). Raises Invalid where that is no range of time."""
+    if since and until and since > until:
+        raise Invalid("'since' is later than 'until'.", param="since", remedy="Swap them.")
+    return _edge(since) if since else UUID(int=0), _edge(until) if until else _LAST
+
+
+def _edge(at: datetime) -> UUID:
+    return lower_bound(max(at, _EPOCH))  # ids count from 1970

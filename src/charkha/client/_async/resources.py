@@ -33,53 +33,6 @@ class Resource:
         return await self._transport.call("POST", path, kind, body=body, **options)
 
 
-class Workspaces(Resource):
-    """Workspaces of the organisation."""
-
-    async def list(self) -> list[types.Workspace]:
-        """All of them, by name."""
-        return await self._get("/workspaces", list[types.Workspace])
-
-    async def create(self, name: str) -> types.Workspace:
-        """Make one, or find the one of that name."""
-        return await self._post("/workspaces", types.Workspace, {"name": name})
-
-
-class Keys(Resource):
-    """API keys of the workspace."""
-
-    async def create(
-        self,
-        name: str = "key",
-        *,
-        role: str = "developer",
-        scopes: Sequence[str] | None = None,
-        days: float | None = None,
-    ) -> types.NewKey:
-        """Make a key; its secret is in the answer and nowhere else."""
-        body = {"name": name, "role": role, "scopes": scopes, "days": days}
-        return await self._post("/keys", types.NewKey, body)
-
-    async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Key]:
-        """Keys, newest first."""
-        return await self._page("/keys", types.Key, {"after": after, "limit": limit})  # type: ignore[no-any-return]
-
-    async def revoke(self, key_id: Id) -> dict[str, Any]:
-        """Revoke a key everywhere; the answer lists the gateways that refuse it now."""
-        return await self._transport.call("DELETE", f"/keys/{key_id}", dict[str, Any])
-
-
-class Audit(Resource):
-    """Who did what."""
-
-    async def list(
-        self, *, action: str | None = None, after: Id | None = None, limit: int = 50
-    ) -> types.Page[types.AuditRow]:
-        """Actions, newest first."""
-        query = {"action": action, "after": after, "limit": limit}
-        return await self._page("/audit", types.AuditRow, query)  # type: ignore[no-any-return]
-
-
 class Endpoints(Resource):
     """Endpoints: names that applications call, behind which variants share the traffic."""
 
@@ -96,12 +49,17 @@ class Endpoints(Resource):
         return await self._post("/endpoints", types.Endpoint, body)
 
     async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Endpoint]:
-        """Endpoints, newest first."""
+        """Endpoints, newest first, each with its live plan and the variants that it names."""
         return await self._page("/endpoints", types.Endpoint, {"after": after, "limit": limit})  # type: ignore[no-any-return]
 
-    async def get(self, endpoint: Id) -> types.Endpoint:
-        """An endpoint by name or id, with its variants and live plan."""
-        return await self._get(f"/endpoints/{endpoint}", types.Endpoint)
+    async def get(self, endpoint: Id, *, only_live: bool = False) -> types.Endpoint:
+        """An endpoint by name or id, with its live plan and all its variants, or only the plan's."""
+        return await self._get(f"/endpoints/{endpoint}", types.Endpoint, variants="live" if only_live else "all")
+
+    async def variants(self, endpoint: Id, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Variant]:
+        """The variants that an endpoint has had, newest first."""
+        query = {"after": after, "limit": limit}
+        return await self._page(f"/endpoints/{endpoint}/variants", types.Variant, query)  # type: ignore[no-any-return]
 
     async def update(self, endpoint: Id, *, keeps_content: bool) -> types.Endpoint:
         """Choose whether messages and answers are kept in the log."""
@@ -195,9 +153,15 @@ class Datasets(Resource):
             headers={"content-type": "application/jsonl"},
         )
 
-    async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Dataset]:
-        """Data sets, newest first."""
-        return await self._page("/datasets", types.Dataset, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+    async def list(
+        self, *, q: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Dataset]:
+        """Data sets, newest first: those with `q` in their name, if given."""
+        return await self._page("/datasets", types.Dataset, {"q": q, "after": after, "limit": limit})  # type: ignore[no-any-return]
+
+    async def get(self, dataset_id: Id) -> types.Dataset:
+        """One data set, with what its newest version has."""
+        return await self._get(f"/datasets/{dataset_id}", types.Dataset)
 
     async def versions(
         self, dataset_id: Id, *, after: Id | None = None, limit: int = 50
@@ -210,10 +174,14 @@ class Datasets(Resource):
         """One version."""
         return await self._get(f"/dataset-versions/{version_id}", types.DatasetVersion)
 
-    async def examples(self, version_id: Id, *, offset: int = 0, limit: int = 100) -> Examples:
-        """Examples of a version, in their order."""
+    async def examples(self, version_id: Id, *, q: str | None = None, offset: int = 0, limit: int = 100) -> Examples:
+        """Examples of a version, in their order: of those that say `q`, if given."""
         path = f"/dataset-versions/{version_id}/examples"
-        return await self._get(path, list[dict[str, Any]], offset=offset, limit=limit)
+        return await self._get(path, Examples, q=q, offset=offset, limit=limit)
+
+    async def content(self, version_id: Id) -> bytes:
+        """Every example as JSON lines: the bytes whose SHA-256 is the version's digest."""
+        return await self._transport.fetch(f"/dataset-versions/{version_id}/content")
 
 
 class Policies(Resource):
@@ -229,6 +197,13 @@ class Policies(Resource):
     async def get(self, endpoint_id: Id) -> types.Policy:
         """The policy of an endpoint."""
         return await self._get(f"/training-policies/{endpoint_id}", types.Policy)
+
+    async def list(
+        self, *, endpoint_ids: Sequence[Id] | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Policy]:
+        """Policies, those of the newest endpoints first; of `endpoint_ids` only, if given."""
+        query = {"endpoint_id": endpoint_ids, "after": after, "limit": limit}
+        return await self._page("/training-policies", types.Policy, query)  # type: ignore[no-any-return]
 
 
 class Runs(Resource):
@@ -284,9 +259,12 @@ class Suites(Resource):
         body = {"name": name, "endpoint_id": endpoint_id, "dataset_version_id": dataset_version_id}
         return await self._post("/suites", types.Suite, body)
 
-    async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Suite]:
-        """Suites, newest first."""
-        return await self._page("/suites", types.Suite, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+    async def list(
+        self, *, dataset_version_id: Id | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Suite]:
+        """Suites, newest first: those that hold one data set version out, if given."""
+        query = {"dataset_version_id": dataset_version_id, "after": after, "limit": limit}
+        return await self._page("/suites", types.Suite, query)  # type: ignore[no-any-return]
 
 
 class Evaluations(Resource):

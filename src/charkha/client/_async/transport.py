@@ -44,6 +44,13 @@ class Transport:
         response = await self._send(method, path, sent, data, params, repeat=idempotent or method == "GET")
         return decoded(response, kind)
 
+    async def fetch(self, path: str) -> bytes:
+        """The bytes that a path answers with. Raises as `call`."""
+        response = await self._send("GET", path, {}, None, {}, repeat=True)
+        if response.status_code >= 400:
+            raise failure(response)
+        return response.content
+
     async def events(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """The server-sent events of a path, each as its JSON."""
         try:

@@ -5,7 +5,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from charkha.client._sync import resources
+from charkha.client._sync import governing, operating, resources
 from charkha.client._sync.transport import Transport
 from charkha.client.types import Answer
 
@@ -32,19 +32,21 @@ class Charkha:
         self.transport = Transport(url, key, workspace=workspace, timeout=timeout)
         self.adapters = resources.Adapters(self.transport)
         self.aliases = resources.Aliases(self.transport)
-        self.audit = resources.Audit(self.transport)
+        self.audit = governing.Audit(self.transport)
         self.datasets = resources.Datasets(self.transport)
         self.endpoints = resources.Endpoints(self.transport)
         self.evaluations = resources.Evaluations(self.transport)
         self.feedback = resources.Feedback(self.transport)
         self.inferences = resources.Inferences(self.transport)
-        self.keys = resources.Keys(self.transport)
+        self.keys = governing.Keys(self.transport)
         self.policies = resources.Policies(self.transport)
         self.releases = resources.Releases(self.transport)
         self.runs = resources.Runs(self.transport)
+        self.sessions = governing.Sessions(self.transport)
         self.suites = resources.Suites(self.transport)
+        self.system = operating.System(self.transport)
         self.versions = resources.Versions(self.transport)
-        self.workspaces = resources.Workspaces(self.transport)
+        self.workspaces = governing.Workspaces(self.transport)
 
     def __enter__(self) -> "Charkha":
         return self

@@ -45,6 +45,13 @@ class Transport:
         response = self._send(method, path, sent, data, params, repeat=idempotent or method == "GET")
         return decoded(response, kind)
 
+    def fetch(self, path: str) -> bytes:
+        """The bytes that a path answers with. Raises as `call`."""
+        response = self._send("GET", path, {}, None, {}, repeat=True)
+        if response.status_code >= 400:
+            raise failure(response)
+        return response.content
+
     def events(self, path: str) -> Iterator[dict[str, Any]]:
         """The server-sent events of a path, each as its JSON."""
         try:

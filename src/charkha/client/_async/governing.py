@@ -1,0 +1,72 @@
+"""Who may do what, and who did: workspaces, keys, sessions of the console, and the audit trail."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from charkha.client import types
+from charkha.client._async.resources import Id, Resource
+
+
+class Workspaces(Resource):
+    """Workspaces of the organisation."""
+
+    async def list(self) -> list[types.Workspace]:
+        """All of them, by name."""
+        return await self._get("/workspaces", list[types.Workspace])
+
+    async def create(self, name: str) -> types.Workspace:
+        """Make one, or find the one of that name."""
+        return await self._post("/workspaces", types.Workspace, {"name": name})
+
+
+class Keys(Resource):
+    """API keys of the workspace."""
+
+    async def create(
+        self,
+        name: str = "key",
+        *,
+        role: str = "developer",
+        scopes: Sequence[str] | None = None,
+        days: float | None = None,
+    ) -> types.NewKey:
+        """Make a key; its secret is in the answer and nowhere else."""
+        body = {"name": name, "role": role, "scopes": scopes, "days": days}
+        return await self._post("/keys", types.NewKey, body)
+
+    async def list(
+        self, *, ids: Sequence[Id] | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Key]:
+        """Keys, newest first; of `ids` only, if given."""
+        return await self._page("/keys", types.Key, {"id": ids, "after": after, "limit": limit})  # type: ignore[no-any-return]
+
+    async def revoke(self, key_id: Id) -> dict[str, Any]:
+        """Revoke a key everywhere; the answer lists the gateways that refuse it now."""
+        return await self._transport.call("DELETE", f"/keys/{key_id}", dict[str, Any])
+
+
+class Audit(Resource):
+    """Who did what."""
+
+    async def list(
+        self, *, action: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.AuditRow]:
+        """Actions, newest first."""
+        query = {"action": action, "after": after, "limit": limit}
+        return await self._page("/audit", types.AuditRow, query)  # type: ignore[no-any-return]
+
+
+class Sessions(Resource):
+    """Who is signed in to the console."""
+
+    async def link(self) -> types.SignInLink:
+        """Make a link that signs a browser in as this key, once; its `path` goes behind the server's address."""
+        return await self._post("/sign-in-links", types.SignInLink, None)
+
+    async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Session]:
+        """Sessions, newest first, those that ended too."""
+        return await self._page("/sessions", types.Session, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+
+    async def revoke(self, session_id: Id) -> dict[str, Any]:
+        """End a session, within two seconds everywhere."""
+        return await self._transport.call("DELETE", f"/sessions/{session_id}", dict[str, Any])
