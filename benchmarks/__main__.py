@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("turn", "gateway")
+NAMES = ("turn", "gateway", "console")
 
 
 def main() -> None:

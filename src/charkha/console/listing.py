@@ -1,0 +1,97 @@
+"""Lists: filters in the address, keyset pages, and the whole list as CSV or JSON.
+
+A list is described once (`Listing`); its page, its paging and its export follow from that.
+"""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from fastapi.responses import Response, StreamingResponse
+
+from charkha.console.site import Visitor
+
+PAGE, EXPORT_PAGE, EXPORT_MOST = 50, 500, 100_000
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One field of the filter bar. `choices` are pairs of value and name; none: free text. `hint` is an example."""
+
+    name: str
+    label: str
+    choices: Sequence[tuple[str, str]] = ()
+    hint: str = ""
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of the API: its path, its filters, and the columns that an export writes."""
+
+    path: str
+    columns: Sequence[str]
+    filters: Sequence[Filter] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def given(self, visitor: Visitor) -> dict[str, str]:
+        """The filters that the page's address sets."""
+        return {each.name: visitor.query[each.name] for each in self.filters if each.name in visitor.query}
+
+    async def page(self, visitor: Visitor, *, limit: int = PAGE) -> dict[str, Any]:
+        """The page of the list that the address asks for: {"data", "next"}."""
+        query = {**self.given(visitor), **self.fixed, "after": visitor.query.get("after"), "limit": limit}
+        page: dict[str, Any] = await visitor.api.get(self.path, **query)
+        return page
+
+    def export(self, visitor: Visitor, form: str) -> Response:
+        """The whole list that the address asks for, at most 100,000 rows, written as it is read."""
+        name = self.path.strip("/").replace("/", "-")
+        write, media_type = (_as_csv, "text/csv; charset=utf-8") if form == "csv" else (_as_json, "application/json")
+        headers = {"content-disposition": f'attachment; filename="{name}.{form}"', "cache-control": "no-store"}
+        return StreamingResponse(write(self, visitor), media_type=media_type, headers=headers)
+
+    async def rows(self, visitor: Visitor) -> AsyncIterator[dict[str, Any]]:
+        """Every row, page after page."""
+        after, seen = None, 0
+        query = {**self.given(visitor), **self.fixed, "limit": EXPORT_PAGE}
+        while seen < EXPORT_MOST:
+            page = await visitor.api.get(self.path, **query, after=after)
+            for row in page["data"]:
+                yield row
+            seen, after = seen + len(page["data"]), page["next"]
+            if after is None:
+                return
+
+
+async def _as_json(listing: Listing, visitor: Visitor) -> AsyncIterator[bytes]:
+    opening = b"[\n"
+    async for row in listing.rows(visitor):
+        yield opening + msgspec.json.encode(row)
+        opening = b",\n"
+    yield b"\n]\n" if opening == b",\n" else b"[]\n"
+
+
+async def _as_csv(listing: Listing, visitor: Visitor) -> AsyncIterator[bytes]:
+    yield _line(listing.columns)
+    async for row in listing.rows(visitor):
+        yield _line([_cell(row.get(column)) for column in listing.columns])
+
+
+def _line(cells: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    """A value as a spreadsheet may open it: a text that would be taken for a formula is quoted (OWASP's advice)."""
+    if value is None:
+        return ""
+    if isinstance(value, (dict, list)):
+        return msgspec.json.encode(value).decode()
+    text = str(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

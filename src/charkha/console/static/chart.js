@@ -1,0 +1,63 @@
+// Curves that people look into, drawn by uPlot from what the page carries in `data-plot`.
+"use strict";
+
+(() => {
+  const drawn = new Map();
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // light-dark() values are resolved by an element, not by the variable.
+  function colour(variable) {
+    const probe = document.createElement("span");
+    probe.style.color = `var(${variable})`;
+    document.body.append(probe);
+    const value = getComputedStyle(probe).color;
+    probe.remove();
+    return value;
+  }
+
+  function aligned(series) {
+    const xs = [...new Set(series.flatMap((each) => each.points.map((point) => point[0])))].sort((a, b) => a - b);
+    const columns = series.map((each) => {
+      const at = new Map(each.points);
+      return xs.map((x) => at.get(x) ?? null);
+    });
+    return [xs, ...columns];
+  }
+
+  function options(element, data) {
+    const axis = { stroke: colour("--ink-2"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: `11px ${style("--sans") || "sans-serif"}` };
+    return {
+      width: Math.max(element.clientWidth, 240),
+      height: 240,
+      scales: { x: { time: data.x === "time" } },
+      axes: [{ ...axis, label: data.x === "time" ? "" : data.x, labelFont: axis.font, labelSize: 18 }, { ...axis, label: data.y, labelFont: axis.font, labelSize: 18, size: 56 }],
+      cursor: { drag: { x: true, y: false } },
+      legend: { live: true },
+      series: [{ label: data.x }, ...data.series.map((each, index) => ({
+        label: each.label, stroke: colour(`--part-${index % 6}`), width: 1.75, spanGaps: true, points: { show: each.points.length < 40, size: 4 },
+      }))],
+    };
+  }
+
+  function draw(element) {
+    const old = drawn.get(element.id);
+    const text = element.dataset.plot;
+    if (old && old.element === element && old.text === text) return;
+    old?.plot.destroy();
+    const data = JSON.parse(text);
+    if (!data.series.some((each) => each.points.length)) return void drawn.delete(element.id);
+    drawn.set(element.id, { element, text, plot: new uPlot(options(element, data), aligned(data.series), element) });
+  }
+
+  const all = (root) => [...(root.matches?.("[data-plot]") ? [root] : []), ...root.querySelectorAll("[data-plot]")].forEach(draw);
+  const again = () => {
+    for (const { plot, element } of drawn.values()) plot.setSize({ width: Math.max(element.clientWidth, 240), height: 240 });
+  };
+  let waiting = 0;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(again, 120);
+  });
+  document.addEventListener("htmx:load", (event) => all(event.detail.elt));
+  all(document);
+})();
