@@ -32,32 +32,36 @@ class RestApi:
     def __init__(self, application: Application) -> None:
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url=_ORIGIN, timeout=None)  # noqa: S113  (nothing waits on a network)
 
-    def of(self, token: str) -> "Api":
-        """The API as the holder of a bearer token sees it."""
+    def of(self, token: Callable[[], str]) -> "Api":
+        """The API as one visitor sees it. `token` is asked at each call, so rights that ended are not used again."""
         return Api(self._http, token)
 
 
 class Api:
     """Calls as one visitor. Answers are the API's own JSON; a refusal is raised as Refused."""
 
-    def __init__(self, http: httpx.AsyncClient, token: str) -> None:
-        self._http, self._headers = http, {"authorization": f"Bearer {token}"}
+    def __init__(self, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+        self._http, self._token = http, token
 
     async def get(self, path: str, **query: Any) -> Any:
         """Read. What is None or empty in `query` is left out."""
         given = {name: value for name, value in query.items() if value not in (None, "", [])}
-        return _answer(await self._http.get(path, params=given, headers=self._headers))
+        return _answer(await self._http.get(path, params=given, headers=self._headers()))
 
     async def send(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """Change something, with a JSON body or none."""
         content = None if body is None else msgspec.json.encode(body)
-        headers = {**self._headers, "content-type": "application/json"}
+        headers = self._headers("application/json")
         return _answer(await self._http.request(method, path, params=query, content=content, headers=headers))
 
     async def upload(self, path: str, content: bytes, media_type: str, **query: Any) -> Any:
         """Bring a file."""
-        headers = {**self._headers, "content-type": media_type}
+        headers = self._headers(media_type)
         return _answer(await self._http.post(path, params=query, content=content, headers=headers))
+
+    def _headers(self, media_type: str | None = None) -> dict[str, str]:
+        carried = {"authorization": f"Bearer {self._token()}"}
+        return {**carried, "content-type": media_type} if media_type else carried
 
 
 def _answer(response: httpx.Response) -> Any:
@@ -65,6 +69,9 @@ def _answer(response: httpx.Response) -> Any:
         return msgspec.json.decode(response.content) if response.content else None
     try:
         error = msgspec.json.decode(response.content)["error"]
+        message: str = error["message"]
     except (msgspec.DecodeError, KeyError, TypeError):
         raise Refused(response.status_code, f"Charkha answered with status {response.status_code}.") from None
-    raise Refused(response.status_code, error["message"], error.get("remedy"), error.get("param"))
+    remedy = error.get("remedy")
+    message = error["message"].removesuffix(remedy or "").rstrip()  # its end, which pages set apart
+    raise Refused(response.status_code, message, remedy, error.get("param"))

@@ -40,8 +40,7 @@ class Door:
         cookie = request.cookies.get(security.COOKIE)
         if cookie is None:
             raise Unauthenticated("You are not signed in.", remedy="Reload the page and sign in.")
-        _, principal = await self._sessions.principal(cookie)
+        session, _ = await self._sessions.principal(cookie)
         if request.method not in ("GET", "HEAD"):
             self._sessions.check_csrf(cookie, request.headers.get(security.CSRF_HEADER, ""))
-        found = self._authenticator.in_workspace(principal, workspace)
-        return self._authenticator.internal_token(found.workspace_id, found.actor, found.permissions)
+        return self._authenticator.token_of_key(session.key_id, workspace)

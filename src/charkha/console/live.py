@@ -1,12 +1,13 @@
 """What moves on a page: fragments made anew when they may have changed, sent as server-sent events.
 
 However many pages show the same thing with the same rights, it is made once a beat, and only what differs is sent. The
-beat slows down as more different things are watched, so that pages never take more than a part of the process.
+beat slows down while nothing changes, and as more different things are watched, so that pages never take more than a
+part of the process.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -18,7 +19,7 @@ from charkha.kit import telemetry
 Fragments = dict[str, str]
 """Element id → HTML."""
 Make = Callable[[], Awaitable[Fragments]]
-MOST_SHARE, BEAT_SECONDS, QUIET_SECONDS = 0.2, 1.0, 15.0
+MOST_SHARE, BEAT_SECONDS, SLOWEST_BEAT, SLOWING, QUIET_SECONDS = 0.2, 1.0, 5.0, 1.3, 15.0
 log = telemetry.logger(__name__)
 
 
@@ -32,16 +33,17 @@ class Watched:
         self.changed = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
 
-    async def look(self) -> float:
-        """Make the fragments once; returns the seconds of work that it took."""
-        began = time.monotonic()
+    async def look(self) -> bool:
+        """Make the fragments once; returns whether any of them differs from before."""
+        before = self.number
         try:
             made = await self.make()
-        except Refused as refused:
-            self.ended = refused.status in (401, 403, 404)  # there is nothing (more) to see; else it may come back
+        except (Refused, CharkhaError) as error:
+            self.ended = error.status in (401, 403, 404)  # there is nothing (more) to see; else it may come back
+            log.info("console.live", reason=str(error))
             made = {}
-        except CharkhaError as error:
-            log.warning("console.live", reason=str(error))
+        except Exception as error:  # the next beat may go well
+            log.error("console.live_fault", exc_info=error)
             made = {}
         async with self.changed:
             for name, html in made.items():
@@ -49,7 +51,7 @@ class Watched:
                     self.number += 1
                     self.fragments[name] = (self.number, html)
             self.changed.notify_all()
-        return time.monotonic() - began
+        return self.number > before
 
 
 class Live:
@@ -64,7 +66,7 @@ class Live:
         """How many pages are watching."""
         return sum(watched.watchers for watched in self._watched.values())
 
-    async def stream(self, key: Hashable, make: Make) -> AsyncIterator[bytes]:
+    async def stream(self, key: Hashable, make: Make) -> AsyncGenerator[bytes]:
         """Server-sent events for one page: each has an element's id as its name and its HTML as data.
 
         Pages with an equal `key` share one maker; the key must hold everything that decides what may be seen.
@@ -102,9 +104,12 @@ class Live:
                     watched.task.cancel()
 
     async def _follow(self, watched: Watched) -> None:
+        pause = self._beat
         while not watched.ended:
-            took = await watched.look()
-            await asyncio.sleep(max(self._beat, took * len(self._watched) / MOST_SHARE))
+            began = time.monotonic()
+            pause = self._beat if await watched.look() else min(pause * SLOWING, SLOWEST_BEAT)
+            took = time.monotonic() - began
+            await asyncio.sleep(max(pause, took * len(self._watched) / MOST_SHARE))
 
 
 async def _changed(watched: Watched, seen: int) -> bool:

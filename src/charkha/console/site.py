@@ -5,7 +5,8 @@ Boundary: the only place where a cookie becomes a principal, and where a page's 
 
 import secrets
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,8 @@ from charkha.kit import telemetry
 _TEMPLATES = Path(__file__).parent / "templates"
 _LARGEST_FORM = 2**20
 _COMPRESSED_FROM = 1024
+_SAID = {"hx-retarget": "#said", "hx-reswap": "innerHTML", "hx-reselect": ".said", "hx-push-url": "false"}
+"""Whatever a request would have replaced, what went wrong is told above the page, which stays as it is."""
 log = telemetry.logger(__name__)
 
 
@@ -124,7 +127,6 @@ class Site:
             sent = request.headers.get(security.CSRF_HEADER) or form.pop(security.CSRF_FIELD, "")
             self.sessions.check_csrf(cookie, sent)
         principal = self.authenticator.in_workspace(principal, workspace)
-        token = self.authenticator.internal_token(principal.workspace_id, principal.actor, principal.permissions)
         name, names = self.authenticator.workspace_names(principal)
         return Visitor(
             request,
@@ -132,7 +134,7 @@ class Site:
             principal,
             name,
             names if "workspace.manage" in principal.permissions else [name],
-            self.rest.of(token),
+            self.rest.of(lambda: self.authenticator.token_of_key(session.key_id, workspace)),
             self.sessions.csrf_token(cookie),
             form,
         )
@@ -162,7 +164,18 @@ class Site:
         principal = visitor.principal
         key = (principal.workspace_id, principal.actor, principal.permissions, str(visitor.request.url))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self.live.stream(key, make), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self._watched(visitor, key, make), media_type="text/event-stream", headers=headers)
+
+    async def _watched(self, visitor: Visitor, key: Hashable, make: Make) -> AsyncIterator[bytes]:
+        """What is watched, for as long as the visitor's own session lasts."""
+        cookie = visitor.request.cookies[security.COOKIE]
+        async with aclosing(self.live.stream(key, make)) as events:
+            async for event in events:
+                try:
+                    await self.sessions.principal(cookie)
+                except Unauthenticated:
+                    return
+                yield event
 
     def failed(self, request: Request, error: CharkhaError | Refused) -> Response:
         """The page, or the message in a page, that tells what went wrong and what to do."""
@@ -175,8 +188,10 @@ class Site:
             "status_code": error.status,
         }
         if request.headers.get("hx-request"):
-            return self.render(None, "said.html", mark="wrong", **values)  # 200: htmx shows it where the success would be
-        return self.render(None, "problem.html", status=error.status, status_code=error.status, **values)
+            response = self.render(None, "said.html", **values)  # 200, or htmx would show nothing
+            response.headers.update(_SAID)
+            return response
+        return self.render(None, "problem.html", status=error.status, **values)
 
     def _sign_in_first(self, request: Request) -> Response:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -222,5 +237,5 @@ def _environment(assets: Assets) -> jinja2.Environment:
         cache_size=-1,
     )
     environment.filters.update(filters.FILTERS)
-    environment.globals.update(asset=assets.url, charts=charts, version=__version__, elapsed=filters.elapsed)
+    environment.globals.update(asset=assets.url, charts=charts, charkha_version=__version__, elapsed=filters.elapsed)
     return environment

@@ -41,7 +41,7 @@ class Access:
     def require(self, permission: str) -> Any:
         """A FastAPI dependency that yields the Caller, who has `permission`."""
 
-        def caller(request: Request) -> Caller:
+        async def caller(request: Request) -> Caller:  # asynchronous, or FastAPI would hand it to a thread
             principal = self._authenticator.authenticate(request.headers.get("authorization"))
             principal = self._authenticator.in_workspace(principal, request.headers.get(WORKSPACE_HEADER))
             principal.require(permission)

@@ -128,6 +128,14 @@ class Authenticator:
         principal = keyring.by_id.get(key_id)
         return None if principal is None or principal.has_expired else principal
 
+    def token_of_key(self, key_id: UUID, workspace: str | None) -> str:
+        """An internal token with what a key may do now in a workspace. Raises Unauthenticated once the key has ended."""
+        principal = self.of_key(key_id)
+        if principal is None:
+            raise Unauthenticated("This API key is not known, or was revoked.", remedy=_HOW)
+        acting = self.in_workspace(principal, workspace)
+        return self.internal_token(acting.workspace_id, acting.actor, acting.permissions)
+
     def in_workspace(self, principal: Principal, name: str | None) -> Principal:
         """The principal acting in another workspace of its organisation, where it owns the organisation."""
         if not name:
