@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from charkha.app import settings
 from charkha.app.installation import Installation
-from charkha.app.serving import front, routers
+from charkha.app.serving import gateway, routers
 from charkha.app.wiring import Wiring
 from charkha.govern.access import permission_of
 from charkha.govern.permissions import ALL, ROLES
@@ -48,7 +48,7 @@ async def _running(installation: Installation) -> AsyncIterator[World]:
     await wiring.directory.prepare()
     first = await wiring.directory.first_run()
     assert first is not None
-    app = front(installation)
+    app = gateway(installation)
     await app._start()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:

@@ -1,5 +1,6 @@
 """The routes of data sets: every form of upload, every refusal, and nothing across workspaces."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,61 @@ async def test_examples_in_our_own_form_are_kept_as_they_are(client: httpx.Async
     assert (await client.get(path, params={"limit": 0})).status_code == 422
 
 
+async def test_examples_are_found_by_what_they_say(client: httpx.AsyncClient) -> None:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f'He said "Größe {n}"\n and left.'}],
+            "answer": "content",
+            "label": label,
+        }
+        for n, label in ((1, "Ärger"), (2, "role"))
+    ]
+    made = await client.post("/datasets", params={"name": "said"}, content=lines(rows), headers=JSONL)
+    path = f"/dataset-versions/{made.json()['id']}/examples"
+
+    async def found(q: str, **more: int) -> list[str]:
+        answer = await client.get(path, params={"q": q, **more})
+        return sorted(each["label"] for each in answer.json())
+
+    assert await found("größe") == ["role", "Ärger"]
+    assert await found('"GRÖSSE 1"\n and') == ["Ärger"]
+    assert await found("ärger") == ["Ärger"]
+    assert await found("ROLE") == ["role"]  # what it says, not how it is written down
+    assert await found("user") == []
+    assert len(await found("size") + await found("größe", offset=1)) == 1
+    assert await found("größe", limit=1) != await found("größe", limit=1, offset=1)
+
+
+async def test_content_is_what_the_digest_is_of(client: httpx.AsyncClient) -> None:
+    made = (await client.post("/datasets", params={"name": "suite"}, content=lines(OURS), headers=JSONL)).json()
+    answer = await client.get(f"/dataset-versions/{made['id']}/content")
+    assert hashlib.sha256(answer.content).hexdigest() == made["digest"]
+    assert answer.headers["content-type"] == "application/jsonl"
+    assert answer.headers["content-disposition"] == f'attachment; filename="dataset-{made["digest"][:12]}.jsonl"'
+    again = await client.post("/datasets", params={"name": "suite"}, content=answer.content, headers=JSONL)
+    assert again.json()["id"] == made["id"]
+
+
+async def test_data_sets_are_listed_with_their_newest_version(client: httpx.AsyncClient) -> None:
+    await client.post("/datasets", json={"name": "100 % mail", "examples": LABELLED})
+    await client.post("/datasets", json={"name": "talk", "examples": LABELLED})
+    newest = (await client.post("/datasets", params={"name": "talk"}, content=lines(OURS), headers=JSONL)).json()
+    listed = (await client.get("/datasets")).json()["data"]
+    assert [(each["name"], each["versions"], each["examples"]) for each in listed] == [
+        ("talk", 2, 2),
+        ("100 % mail", 1, 8),
+    ]
+    assert (listed[0]["newest_version_id"], listed[0]["updated_at"]) == (newest["id"], newest["created_at"])
+    assert (await client.get(f"/datasets/{listed[0]['id']}")).json() == listed[0]
+    for text, names in (("TALK", ["talk"]), ("%", ["100 % mail"]), ("_", []), ("a", ["talk", "100 % mail"])):
+        found = (await client.get("/datasets", params={"q": text})).json()
+        assert [each["name"] for each in found["data"]] == names
+    first = (await client.get("/datasets", params={"q": "a", "limit": 1})).json()
+    rest = (await client.get("/datasets", params={"q": "a", "limit": 1, "after": first["next"]})).json()
+    assert [each["name"] for each in first["data"] + rest["data"]] == ["talk", "100 % mail"]
+    assert rest["next"] is None
+
+
 async def test_conversations_are_taken(client: httpx.AsyncClient) -> None:
     turns = [
         {"messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}]}
@@ -135,6 +191,7 @@ async def test_permissions_and_other_workspaces(app: Callers, client: httpx.Asyn
         assert (await viewer.post("/datasets", json={"name": "mail", "examples": LABELLED})).status_code == 403
     async with app.client("second") as other:
         assert (await other.get("/datasets")).json()["data"] == []
-        for path in (f"/datasets/{made['dataset_id']}/versions", f"/dataset-versions/{made['id']}"):
-            assert (await other.get(path)).status_code == 404
-        assert (await other.get(f"/dataset-versions/{made['id']}/examples")).status_code == 404
+        for path in ("", "/versions"):
+            assert (await other.get(f"/datasets/{made['dataset_id']}{path}")).status_code == 404
+        for path in ("", "/examples", "/content"):
+            assert (await other.get(f"/dataset-versions/{made['id']}{path}")).status_code == 404

@@ -43,7 +43,9 @@ async def test_the_same_content_is_the_same_version_in_any_order(
     assert again == first
     assert (first.number, more.number) == (1, 2)
     assert first.labels == ["bird", "stone"]
-    assert first.report == {"from": "a test", "given": 2, "repeated": 0, "contradictory": 0, "held_out": 0}
+    counted = {"given": 2, "repeated": 0, "contradictory": 0, "held_out": 0}
+    statistics = {"classes": {"bird": 1, "stone": 1}, "unlabelled": 0, "mean_characters": 26, "longest_characters": 27}
+    assert first.report == {"from": "a test", **counted, "statistics": statistics}
     async with database.workspace(workspace_id, "test") as tx:
         assert sorted(await datasets.examples(tx, first.id), key=lambda each: each.answer) == TWO
         assert [version.id for version in (await datasets.versions(tx, first.dataset_id)).data] == [more.id, first.id]
@@ -69,6 +71,7 @@ async def test_what_is_held_out_repeated_or_contradictory_is_left_out_and_counte
         version = await datasets.freeze(tx, name="kinds", examples=given, held_out={text_hash(without_prompt)})
         assert await datasets.examples(tx, version.id) == [TWO[0]]
         assert await datasets.text_hashes(tx, version.id) == {text_hash(TWO[0])}
+    assert version.report.pop("statistics")["classes"] == {"bird": 1}
     assert version.report == {"given": 5, "repeated": 1, "contradictory": 2, "held_out": 1}
 
 

@@ -106,6 +106,8 @@ def _things(client: Charkha, running: Miniature, adapters: tuple[Version, ...]) 
         "name_or_id": ENDPOINT,
         "endpoint_id": str(endpoint.id),
         "inference": str(answer.inference_id),
+        "kind": "inference",
+        "node_id": str(answer.inference_id),
         "feedback_id": str(feedback.id),
         "dataset_id": str(lessons.dataset_id),
         "version_id": str(lessons.id),

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.e2e.house import ENDPOINT, House
 from tests.e2e.miniature import MODEL, miniature
 
 LISTS = ("endpoints", "adapters", "inferences", "feedback", "datasets", "runs", "suites", "evaluations")
-LISTS += ("versions", "releases", "keys", "workspaces")
+LISTS += ("versions", "releases", "keys", "sessions", "workspaces")
 
 
 def test_help_names_every_command_without_loading_it(house: House) -> None:
@@ -39,10 +40,11 @@ def test_status_tells_parts_and_gateways(house: House) -> None:
         "api-0",
         "api-1",
         "worker",
+        "console",
         "shipper",
         "engine-local",
     }
-    assert len(told["service"]["gateways"]) == 2
+    assert len(told["service"]["gateways"]) == 3  # two gateways, and the console, whose playground asks for itself
 
 
 def test_a_key_for_a_new_workspace_is_one_command(house: House) -> None:
@@ -50,6 +52,55 @@ def test_a_key_for_a_new_workspace_is_one_command(house: House) -> None:
     with house.running.client(made["key"]) as client:
         assert client.endpoints.list().data == []
         assert client.ask(MODEL, [{"role": "user", "content": "ba de"}], max_tokens=4).inference_id
+
+
+def test_a_link_into_the_console_is_one_command(house: House) -> None:
+    printed, told = house.running.cli("console"), house.running.cli_json("console")
+    assert printed.returncode == 0, printed.stderr
+    for url in (printed.stdout.strip(), told["url"]):
+        assert url.startswith(f"{house.running.url}/console/sign-in#charkha_link_")
+    assert "once, within 15 minutes" in printed.stderr
+    ended = house.running.cli("sessions", "revoke", str(uuid4()))
+    assert (ended.returncode, "charkha sessions list" in ended.stderr) == (4, True)
+    actions = [row["action"] for row in house.running.cli_json("audit", "--action", "session.link_created")["data"]]
+    assert len(actions) >= 2
+
+
+def test_lists_are_narrowed(house: House) -> None:
+    things = house.things
+    inference, run = things["inference"], things["run_id"]
+
+    def ids(*words: str) -> list[str]:
+        return [row["id"] for row in house.running.cli_json(*words, "--limit", "500")["data"]]
+
+    about = ("inferences", "list", "--endpoint", ENDPOINT)
+    assert inference in ids(*about, "--status", "200", "--not-failed", "--min-duration-ms", "0")
+    assert (
+        ids(*about, "--failed") == ids(*about, "--error-code", "none") == ids(*about, "--search", "no such text") == []
+    )
+    assert ids("feedback", "list", "--inference-id", inference, "--kind", "thumb") == [things["feedback_id"]]
+    assert ids("feedback", "list", "--until", "2020-01-01T00:00:00Z") == []
+    assert run in ids("runs", "list", "--dataset-version-id", things["version_id"], "--status", "cancelled")
+    assert ids("runs", "list", "--status", "succeeded", "--dataset-version-id", things["dataset_id"]) == []
+    assert things["evaluation_id"] in ids("evaluations", "list", "--suite-id", things["suite_id"])
+    assert len(ids("versions", "list", "--search", "brough")) >= 3
+    assert ids("versions", "list", "--search", "rought") == []
+    assert ids("releases", "list", "--candidate", "brought@2") == [things["release_id"]]
+    actions = house.running.cli_json("audit", "--target-kind", "run", "--target-id", run)["data"]
+    assert {row["action"] for row in actions} == {"run.requested", "run.cancelled"}
+    assert house.running.cli("runs", "log", run).returncode == 0
+    assert house.running.cli("runs", "log", things["suite_id"]).returncode == 4
+
+
+def test_the_client_tells_histories(house: House) -> None:
+    with house.client() as client:
+        told = client.lineage.of("inference", house.things["inference"], depth=2)
+        assert [(each.kind, each.id) for each in told.made] == [("feedback", house.things["feedback_id"])]
+        assert sum(point.count for point in client.feedback.trend(bucket="hour")) >= 1
+        assert client.runs.log(house.things["run_id"]).next is None
+        assert client.policies.get(house.things["endpoint_id"]).lessons_waiting == 1
+        found = client.inferences.list(failed=False, q="e", model=ENDPOINT)
+        assert house.things["inference"] in {str(row.id) for row in found.data}
 
 
 def test_an_endpoint_by_hand_and_a_question_to_it(house: House) -> None:

@@ -1,6 +1,7 @@
 """The routes of suites and evaluations."""
 
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -51,6 +52,9 @@ async def test_from_a_suite_to_a_scorecard(app: Callers, world: World) -> None:
         made = await client.post("/suites", json=body)
         assert made.status_code == 201
         assert [each["name"] for each in (await client.get("/suites")).json()["data"]] == ["second", "first"]
+        for version, names in ((body["dataset_version_id"], ["second", "first"]), (str(uuid4()), [])):
+            held_out = (await client.get("/suites", params={"dataset_version_id": version})).json()["data"]
+            assert [each["name"] for each in held_out] == names
         assert (await client.post("/suites", json=body)).status_code == 409
         asked = await client.post("/evaluations", json={"suite_id": made.json()["id"], **versions})
         assert (asked.status_code, asked.json()["status"]) == (201, "queued")
@@ -59,7 +63,31 @@ async def test_from_a_suite_to_a_scorecard(app: Callers, world: World) -> None:
         assert (found["status"], found["scorecard"]["verdict"]) == ("succeeded", "better")
         listed = await client.get("/evaluations", params={"suite_id": made.json()["id"]})
         assert listed.json() == {"data": [found], "next": None}
+        for status, expected in (("succeeded", [found]), ("failed", [])):
+            assert (await client.get("/evaluations", params={"status": status})).json()["data"] == expected
+        assert (await client.get("/evaluations", params={"status": "asleep"})).status_code == 422
         assert (await client.post("/evaluations", json={"suite_id": "x"})).status_code == 422
+
+
+async def test_the_newest_evaluation_of_each_version_is_told_at_once(app: Callers, world: World) -> None:
+    suite = await world.suite([example("a", "a"), example("b", "b")])
+    first, second, third = (str(world.registry.add().id) for _ in range(3))
+    made = []
+    async with app.client() as client:
+        for candidate, incumbent in ((first, None), (second, None), (first, second), (third, None)):
+            body = {"suite_id": str(suite.id), "candidate_version_id": candidate, "incumbent_version_id": incumbent}
+            made.append((await client.post("/evaluations", json=body)).json()["id"])
+
+        async def ids(**query: Any) -> list[str]:
+            return [each["id"] for each in (await client.get("/evaluations", params=query)).json()["data"]]
+
+        assert await ids(candidate_version_id=first) == [made[2], made[0]]
+        assert await ids(candidate_version_id=[first, second]) == [made[2], made[1], made[0]]
+        assert await ids(candidate_version_id=[first, second], newest=True) == [made[2], made[1]]
+        assert await ids(newest=True, limit=2) == [made[3], made[2]]
+        assert await ids(candidate_version_id=str(uuid4())) == []
+        many = [str(uuid4()) for _ in range(501)]
+        assert (await client.get("/evaluations", params={"candidate_version_id": many})).status_code == 422
 
 
 async def test_permissions_and_other_workspaces(app: Callers, world: World) -> None:

@@ -1,6 +1,7 @@
 """What a gateway would write: minted ids, opens and closes, and the look-ups by which tests see what was shipped."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,15 @@ from charkha.core.ids import mint
 from charkha.core.records import Closed, Opened, encode
 from charkha.kit.db import Database
 from charkha.kit.spool import SpoolWriter
+from charkha.observe.shipper import Shipper
 from charkha.observe.tables import inference_bodies, inferences
 
 KEY = b"k" * 32
+START = datetime.now(UTC) - timedelta(hours=1)
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
 
 
 def opened(workspace_id: UUID, inference_id: UUID | None = None, **changes: Any) -> Opened:
@@ -79,3 +86,26 @@ async def logged(database: Database, workspace_id: UUID, table: sa.Table = infer
 
 async def bodies(database: Database, workspace_id: UUID) -> dict[UUID, Any]:
     return await logged(database, workspace_id, inference_bodies)
+
+
+class Shipped:
+    """A log with the inferences that a test asks for."""
+
+    def __init__(self, database: Database, directory: Path, workspace_id: UUID) -> None:
+        self.database, self._directory, self._workspace_id = database, directory, workspace_id
+
+    async def __call__(self, *wanted: dict[str, Any]) -> list[UUID]:
+        """Ship one inference for each: `minute`, fields of Opened, and `end` for fields of Closed."""
+        writer, ids = gateway(self._directory), []
+        for changes in wanted:
+            fields = dict(changes)
+            end, ms = fields.pop("end", {}), int(at(fields.pop("minute", 0)).timestamp() * 1000)
+            workspace = fields.pop("workspace_id", self._workspace_id)
+            request = opened(workspace, mint(KEY, ms), at_ms=ms, **fields)
+            append(writer, request, closed(request, **end))
+            ids.append(request.id)
+        writer.close()
+        shipper = Shipper(self.database, self._directory)
+        assert await shipper.ship_once() == len(ids)
+        shipper.close()
+        return ids

@@ -1,8 +1,7 @@
 """Reading the log: by id, endpoint, variant and time, page by page, and never another workspace's."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkha.core.errors import CharkhaError, Invalid, NotFound
-from charkha.core.ids import mint
+from charkha.core.ids import id_range, mint
 from charkha.core.messages import Message
 from charkha.govern.access import Access
 from charkha.govern.keyring import Principal
@@ -22,47 +21,14 @@ from charkha.govern.permissions import ALL
 from charkha.kit.db import Database
 from charkha.kit.http import install_errors
 from charkha.observe.api import router
-from charkha.observe.domain import failed, id_range, inference_id, prompt_of
+from charkha.observe.domain import failed, inference_id, prompt_of
 from charkha.observe.service import InferenceLog
-from charkha.observe.shipper import Shipper
 from charkha.observe.store import FAILED, between
 from charkha.observe.tables import inferences
-from tests.observe.spooling import KEY, append, closed, gateway, opened
+from charkha.observe.values import Wanted
+from tests.observe.spooling import KEY, Shipped, at
 
 LOG = InferenceLog()
-START = datetime.now(UTC) - timedelta(hours=1)
-
-
-def at(minutes: float) -> datetime:
-    return START + timedelta(minutes=minutes)
-
-
-class Shipped:
-    """A log with the inferences that a test asks for."""
-
-    def __init__(self, database: Database, directory: Path, workspace_id: UUID) -> None:
-        self.database, self._directory, self._workspace_id = database, directory, workspace_id
-
-    async def __call__(self, *wanted: dict[str, Any]) -> list[UUID]:
-        """Ship one inference for each: `minute`, fields of Opened, and `end` for fields of Closed."""
-        writer, ids = gateway(self._directory), []
-        for changes in wanted:
-            fields = dict(changes)
-            end, ms = fields.pop("end", {}), int(at(fields.pop("minute", 0)).timestamp() * 1000)
-            workspace = fields.pop("workspace_id", self._workspace_id)
-            request = opened(workspace, mint(KEY, ms), at_ms=ms, **fields)
-            append(writer, request, closed(request, **end))
-            ids.append(request.id)
-        writer.close()
-        shipper = Shipper(self.database, self._directory)
-        assert await shipper.ship_once() == len(ids)
-        shipper.close()
-        return ids
-
-
-@pytest.fixture
-def ship(database: Database, tmp_path: Path, workspace_id: UUID) -> Shipped:
-    return Shipped(database, tmp_path, workspace_id)
 
 
 @pytest.mark.anyio
@@ -89,9 +55,14 @@ async def test_lists_narrow_by_everything_that_is_given(ship: Shipped, workspace
     endpoint, variant, version = uuid4(), uuid4(), uuid4()
     a, b, c, d = await ship(
         {"minute": 0, "endpoint_id": endpoint, "episode_id": "e"},
-        {"minute": 1, "endpoint_id": endpoint, "variant_id": variant, "end": {"status": 503}},
-        {"minute": 2, "variant_id": variant, "version_id": version},
-        {"minute": 3, "purpose": "evaluation"},
+        {
+            "minute": 1,
+            "endpoint_id": endpoint,
+            "variant_id": variant,
+            "end": {"status": 503, "error_code": "engine_failed"},
+        },
+        {"minute": 2, "variant_id": variant, "version_id": version, "subject_id": "ann"},
+        {"minute": 3, "purpose": "evaluation", "end": {"duration_ms": 40.0}},
     )
     cases: list[tuple[dict[str, Any], list[UUID]]] = [
         ({}, [d, c, b, a]),
@@ -101,6 +72,16 @@ async def test_lists_narrow_by_everything_that_is_given(ship: Shipped, workspace
         ({"status": 503}, [b]),
         ({"purpose": "evaluation"}, [d]),
         ({"episode_id": "e"}, [a]),
+        ({"model": "sorter"}, [d, c, b, a]),
+        ({"model": "other"}, []),
+        ({"subject_id": "ann"}, [c]),
+        ({"error_code": "engine_failed"}, [b]),
+        ({"failed": True}, [b]),
+        ({"failed": False}, [d, c, a]),
+        ({"failed": True, "variant_id": variant}, [b]),
+        ({"failed": True, "variant_id": version}, []),
+        ({"min_duration_ms": 12.5}, [d]),
+        ({"min_duration_ms": 12}, [d, c, b, a]),
         ({"since": at(1)}, [d, c, b]),
         ({"until": at(1)}, [a]),
         ({"since": at(1), "until": at(3), "variant_id": variant}, [c, b]),
@@ -109,9 +90,9 @@ async def test_lists_narrow_by_everything_that_is_given(ship: Shipped, workspace
     ]
     async with ship.database.workspace(workspace_id, "test") as tx:
         for query, expected in cases:
-            assert [row.id for row in (await LOG.listed(tx, **query)).data] == expected, query
+            assert [row.id for row in (await LOG.listed(tx, Wanted(**query))).data] == expected, query
         with pytest.raises(Invalid):
-            await LOG.listed(tx, since=at(2), until=at(1))
+            await LOG.listed(tx, Wanted(since=at(2), until=at(1)))
 
 
 @pytest.mark.anyio
@@ -192,7 +173,7 @@ async def test_no_method_reaches_another_workspace(ship: Shipped, workspace_id: 
     async with ship.database.workspace(uuid4(), "test") as tx:
         with pytest.raises(NotFound):
             await LOG.get(tx, ids[0])
-        assert (await LOG.listed(tx, endpoint_id=endpoint)).data == []
+        assert (await LOG.listed(tx, Wanted(endpoint_id=endpoint))).data == []
         assert await LOG.contents(tx, ids) == {}
         assert await LOG.known(tx, ids) == set()
         assert await LOG.observations(tx, endpoint, variant_ids=[variant], since=at(-1)) == []
@@ -209,6 +190,18 @@ async def test_contents_hold_the_conversation_or_say_that_none_is_kept(ship: Shi
         assert contents[full].prompt == (Message("system", "Sort."), Message("user", "x"))
         assert (contents[bare].prompt, contents[bare].answer) == ((), "")
         assert await LOG.contents(tx, []) == {}
+
+
+@pytest.mark.anyio
+async def test_kept_contents_of_an_endpoint_are_counted(ship: Shipped, workspace_id: UUID) -> None:
+    endpoint = uuid4()
+    here = {"endpoint_id": endpoint}
+    ids = await ship(here, here, {**here, "request": None, "end": {"answer": None}}, {"endpoint_id": uuid4()}, here)
+    async with ship.database.workspace(workspace_id, "test") as tx:
+        assert await LOG.count_kept(tx, endpoint, [*ids[:-1], mint(KEY)]) == 2
+        assert await LOG.count_kept(tx, endpoint, []) == 0
+    async with ship.database.workspace(uuid4(), "test") as tx:
+        assert await LOG.count_kept(tx, endpoint, ids) == 0
 
 
 @pytest.mark.anyio
@@ -318,6 +311,14 @@ async def test_over_http(ship: Shipped, http: httpx.AsyncClient) -> None:
         ("/inferences?episode_id=%00", 422),
         ("/inferences?episode_id=%ff", 200),
         ("/inferences?endpoint_id=x", 422),
+        ("/inferences?failed=perhaps", 422),
+        ("/inferences?min_duration_ms=inf", 422),
+        ("/inferences?min_duration_ms=-1", 422),
+        ("/inferences?q=", 422),
+        ("/inferences?q=%00", 422),
+        ("/inferences?q=%ff%25_%5C", 200),
+        ("/inferences?q=" + "a" * 201, 422),
+        ("/inferences/stats?until=0001-01-01T00:00:00Z", 200),
         ("/inferences/stats?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z", 400),
     ],
 )

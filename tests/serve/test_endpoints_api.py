@@ -68,6 +68,36 @@ async def test_a_plan_is_moved_by_who_saw_the_live_one(http: httpx.AsyncClient, 
     assert denied.status_code == 403
 
 
+async def test_live_variants_are_told_apart_from_those_that_were(http: httpx.AsyncClient) -> None:
+    made = (await http.post("/endpoints", json={"name": "support", "variant": BASE})).json()
+    await http.post("/endpoints", json={"name": "other", "variant": BASE})
+    names = ["second", "third", "fourth"]
+    added = [(await http.post("/endpoints/support/variants", json={**BASE, "name": name})).json() for name in names]
+    shares = [{"variant_id": added[2]["id"], "share": 60}, {"variant_id": added[0]["id"], "share": 40}]
+    body = {"expected_plan_id": made["live_plan_id"], "shares": shares}
+    moved = (await http.put("/endpoints/support/plan", json=body)).json()
+    live = (await http.get("/endpoints/support?variants=live")).json()
+    assert (live["plan"]["id"], live["plan"]["shares"]) == (moved["id"], shares)
+    assert [each["name"] for each in live["variants"]] == ["fourth", "second"]
+    whole = (await http.get("/endpoints/support")).json()
+    assert [each["name"] for each in whole["variants"]] == ["base", *names]
+    listed = (await http.get("/endpoints?variants=live")).json()["data"]
+    assert [each["name"] for each in listed] == ["other", "support"]
+    assert listed[1] == live
+    assert [(each["plan"], each["variants"]) for each in (await http.get("/endpoints")).json()["data"]] == 2 * [
+        (None, [])
+    ]
+    first = (await http.get("/endpoints/support/variants?limit=3")).json()
+    rest = (await http.get(f"/endpoints/support/variants?after={first['next']}")).json()
+    assert [each["name"] for each in first["data"] + rest["data"]] == [*names[::-1], "base"]
+    ids = [added[0]["id"], added[2]["id"], str(uuid4())]
+    some = (await http.get("/endpoints/support/variants", params={"id": ids})).json()
+    assert [each["name"] for each in some["data"]] == ["fourth", "second"]
+    assert (await http.get("/endpoints/other/variants", params={"id": ids})).json()["data"] == []
+    assert (rest["next"], (await http.get("/endpoints/none/variants")).status_code) == (None, 404)
+    assert (await http.get("/endpoints/support?variants=some")).status_code == 422
+
+
 BAD: list[tuple[dict[str, Any], int]] = [
     ({"name": "a b", "variant": BASE}, 400),
     ({"name": "a", "variant": {**BASE, "engine": "x"}}, 400),
@@ -101,6 +131,10 @@ async def test_a_blend_can_be_taken_away(http: httpx.AsyncClient, rig: Rig) -> N
     await rig.candidate(endpoint, "e" * 64, 100)
     (use,) = (await http.get("/composition/stats")).json()
     assert (use["digest"], use["share"], use["state"]) == ("e" * 64, 100, "cold")
+    assert (await http.get("/composition/stats?endpoint=support")).json() == [use]
+    await http.post("/endpoints", json={"name": "other", "variant": BASE})
+    assert (await http.get("/composition/stats?endpoint=other")).json() == []
+    assert (await http.get("/composition/stats?endpoint=none")).status_code == 404
     swapped = await http.post("/composition/swap", json={"endpoint": "support", "adapters": [], "name": "bare"})
     assert (swapped.status_code, swapped.json()["plan"]["number"]) == (200, 3)
     assert (await http.get("/composition/stats")).json() == []

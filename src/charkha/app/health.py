@@ -1,5 +1,6 @@
 """Is it alive, is it ready, what is it doing: the routes that probes, dashboards and `charkha status` read."""
 
+from collections import Counter, defaultdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,13 +46,15 @@ def router(database: Database, snapshots: Snapshots, engines: dict[str, Engine],
 
     @api.get("/status")
     async def status(_: Caller = access.require("system.read")) -> dict[str, Any]:
-        """Gateways with the version that each serves, engines, and jobs by state."""
+        """Gateways with the version that each serves, engines, and jobs by state, in all and in each queue."""
+        queues = await _queues(database)
         return {
             "version": __version__,
             "snapshot": snapshots.version,
             "gateways": await serving(database),
             "engines": {name: await _engine(engine) for name, engine in engines.items()},
-            "jobs": await _jobs(database),
+            "jobs": dict(sum((Counter(states) for states in queues.values()), Counter())),
+            "queues": queues,
         }
 
     return api
@@ -66,7 +69,11 @@ async def _engine(engine: Engine) -> dict[str, Any]:
     return {"status": "ready" if health.ready else "not ready", "model": health.model, "adapters": health.adapters}
 
 
-async def _jobs(database: Database) -> dict[str, int]:
-    query = sa.text("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY status")
+async def _queues(database: Database) -> dict[str, dict[str, int]]:
+    """Jobs by queue and state."""
+    query = sa.text("SELECT queue_name, status::text, count(*) FROM procrastinate_jobs GROUP BY 1, 2 ORDER BY 1, 2")
+    found: dict[str, dict[str, int]] = defaultdict(dict)
     async with database.begin("charkha_app") as conn:
-        return {row[0]: row[1] for row in await conn.execute(query)}
+        for queue, state, count in await conn.execute(query):
+            found[queue][state] = count
+    return found

@@ -45,8 +45,10 @@ class Front:
         hosts: Iterable[str],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
+        console: Application | None = None,
     ) -> None:
-        self._gateway, self._control = gateway, control
+        """`console` answers below /console; without it `control` does."""
+        self._gateway, self._control, self._console = gateway, control, console
         self._hosts = _LOOPBACK | {host.lower() for host in hosts}
         self._start, self._stop = start, stop
 
@@ -60,6 +62,8 @@ class Front:
                     "This host name is not served here.", remedy="Add it to allowed_hosts.", code="unknown_host"
                 )
                 await error_response(refusal)(scope, receive, send)
+            elif self._console is not None and scope["path"].startswith("/console"):
+                await self._console(scope, _capped(receive), send)
             else:
                 await self.dispatch(scope, receive, send)
 

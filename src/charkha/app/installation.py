@@ -70,6 +70,11 @@ class Installation:
         return self.home / "run" / "address"
 
     @property
+    def console_socket(self) -> Path:
+        """Where the console's process answers gateways of this machine."""
+        return self.home / "run" / "console.sock"
+
+    @property
     def operator_key_file(self) -> Path:
         """The key that this machine's command line uses."""
         return self.home / "secrets" / "operator.key"

@@ -3,10 +3,11 @@
 from fastapi import FastAPI
 
 from charkha.app import health, lineage, operating
+from charkha.app.forwarding import Forwarder
 from charkha.app.http import Application, Front, control_plane
 from charkha.app.installation import Installation
 from charkha.app.wiring import Wiring
-from charkha.console import routes as console
+from charkha.console import routes as pages
 from charkha.console.api import RestApi
 from charkha.console.door import Door
 from charkha.console.site import Site
@@ -27,15 +28,18 @@ from charkha.serve import api as serve_api
 from charkha.serve.gateway import Gateway, GatewayLimits
 
 
-def front(installation: Installation) -> Front:
-    """The ASGI application of one gateway process."""
-    return served(Wiring(installation))
+def gateway(installation: Installation) -> Front:
+    """The ASGI application of one gateway process: everything but the console, which is passed on to its own."""
+    return served(Wiring(installation), console=Forwarder(installation.console_socket))
 
 
-def served(wiring: Wiring) -> Front:
-    """The ASGI application over services that are bound already; it opens and closes them."""
+def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
+    """The ASGI application over services that are bound already; it opens and closes them.
+
+    Without a `console` to pass on to it makes the console's pages itself: so does the console's own process.
+    """
     installation, limits = wiring.installation, wiring.installation.settings.limits
-    gateway = Gateway(
+    hot_path = Gateway(
         authenticator=wiring.authenticator,
         snapshots=wiring.snapshots,
         engines=wiring.engines,
@@ -50,23 +54,26 @@ def served(wiring: Wiring) -> Front:
     async def start() -> None:
         await wiring.jobs.open()
         await wiring.snapshots.start()
-        await gateway.start()
+        await hot_path.start()
 
     async def stop() -> None:
-        await gateway.stop()
+        await hot_path.stop()
+        if console is not None:
+            await console.close()
         await wiring.close()
 
     hosts = (*installation.settings.allowed_hosts, installation.settings.host)
     control = control_plane(routers(wiring))
-    whole = Front(gateway, control, hosts=hosts, start=start, stop=stop)
-    add_console(control, wiring, whole.dispatch)
+    whole = Front(hot_path, control, hosts=hosts, start=start, stop=stop, console=console)
+    if console is None:
+        add_console(control, wiring, whole.dispatch)
     return whole
 
 
 def add_console(control: FastAPI, wiring: Wiring, rest: Application) -> None:
     """Add the console's pages, which stand on `rest`, the public API, alone."""
     sessions, authenticator = wiring.console_sessions, wiring.authenticator
-    console.install(control, Site(sessions, authenticator, RestApi(rest)), Door(sessions, authenticator, rest))
+    pages.install(control, Site(sessions, authenticator, RestApi(rest)), Door(sessions, authenticator, rest))
 
 
 def routers(wiring: Wiring) -> list[Router]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from charkha.app import listener, settings
+from charkha.app import forwarding, listener, settings
 from charkha.app.engines import built_engines, engine_token
 from charkha.app.installation import Installation
 from charkha.app.settings import Settings
@@ -51,6 +51,8 @@ def parts(installation: Installation, address: tuple[str, int]) -> list[Part]:
                 listens=True,
             )
         )
+    pages = installation.console_socket
+    found.append(Part("console", [*_CHARKHA, "web"], env, ready=lambda: forwarding.answers(pages)))
     found.append(Part("shipper", [*_CHARKHA, "shipper"], env, grace=10.0))
     found.append(Part("worker", [*_CHARKHA, "worker"], env, grace=20.0))
     return found

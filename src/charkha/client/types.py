@@ -207,13 +207,14 @@ class DatasetVersion(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """When an endpoint's next version is trained by itself."""
+    """When an endpoint's next version is trained by itself. `lessons_waiting` is told where one policy is asked for."""
 
     endpoint_id: UUID
     enabled: bool
     minimum_examples: int
     recipe: str
     config: dict[str, Any]
+    lessons_waiting: int | None = None
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -236,6 +237,7 @@ class Run(msgspec.Struct, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     result: dict[str, Any] | None = None
+    loss: float | None = None
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -291,10 +293,11 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class AdapterState(msgspec.Struct, frozen=True):
-    """An adapter and whether each engine holds it: warm or cold."""
+    """An adapter, the size of its file, and whether each engine holds it: warm or cold."""
 
     version: Version
     engines: dict[str, str]
+    bytes: int | None = None
 
 
 class Rollout(msgspec.Struct, frozen=True):

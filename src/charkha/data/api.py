@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 from fastapi import Query, Request
+from fastapi.responses import Response
 
 from charkha.core.messages import Example
 from charkha.data import uploads
@@ -14,6 +15,7 @@ from charkha.kit.http import Router
 from charkha.kit.paging import Page
 
 MOST_EXAMPLES = 1000
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
 
 
 def router(datasets: DatasetService, access: Access) -> Router:
@@ -38,11 +40,20 @@ def router(datasets: DatasetService, access: Access) -> Router:
 
     @api.get("/datasets")
     async def list_datasets(
-        after: UUID | None = None, limit: int = 50, caller: Caller = access.require("dataset.read")
+        q: str | None = Query(None, max_length=200, pattern=_NO_NUL, description="A part of the name."),
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("dataset.read"),
     ) -> Page[Dataset]:
-        """The workspace's data sets, newest first."""
+        """The workspace's data sets, newest first. A page may be short, or empty, while `next` says where to go on."""
         async with caller.transaction() as tx:
-            return await datasets.listed(tx, after=after, limit=limit)
+            return await datasets.listed(tx, text=q, after=after, limit=limit)
+
+    @api.get("/datasets/{dataset_id}")
+    async def get_dataset(dataset_id: UUID, caller: Caller = access.require("dataset.read")) -> Dataset:
+        """One data set, with what its newest version has."""
+        async with caller.transaction() as tx:
+            return await datasets.get(tx, dataset_id)
 
     @api.get("/datasets/{dataset_id}/versions")
     async def list_versions(
@@ -66,11 +77,21 @@ def router(datasets: DatasetService, access: Access) -> Router:
         version_id: UUID,
         offset: int = Query(0, ge=0),
         limit: int = Query(100, ge=1, le=MOST_EXAMPLES),
+        q: str = Query("", max_length=200, description="A text in a message, the answer or the label."),
         caller: Caller = access.require("dataset.read"),
     ) -> list[Example]:
-        """Some examples of a version, in its order."""
+        """Some examples of a version, in its order: with `q`, `offset` and `limit` count those that match."""
         async with caller.transaction() as tx:
-            examples = await datasets.examples(tx, version_id)
-        return examples[offset : offset + limit]
+            return await datasets.excerpt(tx, version_id, offset=offset, limit=limit, text=q)
+
+    @api.get("/dataset-versions/{version_id}/content", response_class=Response)
+    async def get_content(version_id: UUID, caller: Caller = access.require("dataset.read")) -> Response:
+        """Every example as JSON lines: the version's canonical bytes, whose SHA-256 is its `digest`."""
+        async with caller.transaction() as tx:
+            version = await datasets.version(tx, version_id)
+            content = await datasets.content(tx, version_id)
+        name = f"dataset-{version.digest[:12]}.jsonl"
+        headers = {"content-disposition": f'attachment; filename="{name}"', "etag": f'"{version.digest}"'}
+        return Response(content, media_type="application/jsonl", headers=headers)
 
     return api

@@ -10,6 +10,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -92,6 +94,16 @@ def statistics(examples: Sequence[Example]) -> Statistics:
         mean_characters=sum(lengths) / len(lengths) if lengths else 0.0,
         longest_characters=max(lengths, default=0),
     )
+
+
+def told(found: Statistics) -> dict[str, Any]:
+    """Statistics as a version's report has them: classes as counts by label, lengths in whole characters."""
+    return {
+        "classes": dict(found.classes),
+        "unlabelled": found.unlabelled,
+        "mean_characters": round(found.mean_characters),
+        "longest_characters": found.longest_characters,
+    }
 
 
 def check(
@@ -223,6 +235,32 @@ def digest(content: bytes) -> str:
 def parse(content: bytes) -> tuple[Example, ...]:
     """The examples in canonical bytes, in their order. Raises Invalid with the number of the line that is wrong."""
     return tuple(_example(line, number) for number, line in enumerate(content.splitlines(), 1))
+
+
+def excerpt(lines: Sequence[bytes], *, offset: int, limit: int, text: str = "") -> tuple[Example, ...]:
+    """At most `limit` examples of canonical lines from place `offset` on, in their order.
+
+    With `text`, of those alone that say it somewhere, in any case: in a message, the answer or the label.
+    """
+    if not text:
+        return tuple(_example(line, number) for number, line in enumerate(lines[offset : offset + limit], offset + 1))
+    numbered = enumerate(lines, 1)
+    wanted = text.casefold()
+    written = msgspec.json.encode(text).decode()[1:-1].casefold()  # as lines have it: most are told without parsing
+    candidates = (_example(line, number) for number, line in numbered if _may_say(line, written))
+    return tuple(islice((each for each in candidates if _says(each, wanted)), offset, offset + limit))
+
+
+def _may_say(line: bytes, written: str) -> bool:
+    """Whether a case-folded text stands in a line; most lines are ASCII, where that is told ten times as fast."""
+    if line.isascii():
+        return written.isascii() and written.encode() in line.lower()
+    return written in line.decode().casefold()
+
+
+def _says(example: Example, wanted: str) -> bool:
+    said = (*(message.content for message in example.prompt), example.answer, example.label or "")
+    return any(wanted in each.casefold() for each in said)
 
 
 def _example(line: bytes, number: int) -> Example:

@@ -8,6 +8,7 @@ from uuid import UUID
 from charkha.core.errors import Invalid
 from charkha.core.messages import Example
 from charkha.data import domain, store
+from charkha.data.shelf import Shelf
 from charkha.data.store import Dataset, DatasetVersion
 from charkha.govern import audit
 from charkha.kit.blobs import Blobs
@@ -24,7 +25,7 @@ class DatasetService:
     """Data sets of the transaction's workspace."""
 
     def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+        self._blobs, self._shelf = blobs, Shelf(blobs)
 
     async def freeze(
         self,
@@ -61,7 +62,8 @@ class DatasetService:
         self, tx: Tx, dataset_id: UUID, content: bytes, report: dict[str, Any], sources: Iterable[Node]
     ) -> DatasetVersion:
         examples = domain.parse(content)
-        labels = sorted({example.label for example in examples if example.label is not None})
+        found = await asyncio.to_thread(domain.statistics, examples)
+        labels = [label for label, _ in found.classes]
         blob = await self._blobs.put(tx.workspace_id, content)
         crashpoint("dataset.after_blob")
         version_id = await store.add_version(
@@ -71,7 +73,7 @@ class DatasetService:
             blob=blob,
             examples=len(examples),
             labels=labels or None,
-            report=report,
+            report={**report, "statistics": domain.told(found)},
         )
         await store.add_examples(tx, version_id, examples)
         inferences = [Node("inference", each.inference_id) for each in examples if each.inference_id]
@@ -85,17 +87,31 @@ class DatasetService:
 
     async def examples(self, tx: Tx, version_id: UUID) -> list[Example]:
         """The examples of a version, in their order. Raises NotFound, or Corrupt where the stored bytes have changed."""
-        content = await self._blobs.get(tx.workspace_id, await store.blob_of(tx, version_id))
-        return list(await asyncio.to_thread(domain.parse, content))
+        return list(await asyncio.to_thread(domain.parse, await self.content(tx, version_id)))
+
+    async def content(self, tx: Tx, version_id: UUID) -> bytes:
+        """The canonical bytes of a version, whose SHA-256 is its digest. Raises NotFound, or Corrupt as `examples`."""
+        return await self._blobs.get(tx.workspace_id, await store.blob_of(tx, version_id))
+
+    async def excerpt(self, tx: Tx, version_id: UUID, *, offset: int, limit: int, text: str = "") -> list[Example]:
+        """Some examples of a version, in its order: of those that say `text`, if given. Raises as `examples`."""
+        lines = await self._shelf.lines(tx.workspace_id, await store.blob_of(tx, version_id))
+        return list(await asyncio.to_thread(domain.excerpt, lines, offset=offset, limit=limit, text=text))
 
     async def text_hashes(self, tx: Tx, version_id: UUID) -> set[bytes]:
         """The hashes of the texts in a version: what decontamination asks. Raises NotFound."""
         await store.get_version(tx, version_id)
         return await store.text_hashes(tx, version_id)
 
-    async def listed(self, tx: Tx, *, after: UUID | None = None, limit: int = 50) -> Page[Dataset]:
-        """The workspace's data sets, newest first."""
-        return await store.listed(tx, after=after, limit=limit)
+    async def listed(
+        self, tx: Tx, *, text: str | None = None, after: UUID | None = None, limit: int = 50
+    ) -> Page[Dataset]:
+        """The workspace's data sets, newest first: those with `text` in their name, if given."""
+        return await store.listed(tx, text=text, after=after, limit=limit)
+
+    async def get(self, tx: Tx, dataset_id: UUID) -> Dataset:
+        """A data set. Raises NotFound."""
+        return await store.get_dataset(tx, dataset_id)
 
     async def versions(
         self, tx: Tx, dataset_id: UUID, *, after: UUID | None = None, limit: int = 50

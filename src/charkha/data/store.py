@@ -15,22 +15,25 @@ from charkha.core.messages import Example
 from charkha.data.domain import fingerprint
 from charkha.data.tables import dataset_examples, dataset_versions, datasets
 from charkha.kit.db import Tx
-from charkha.kit.paging import Page, page
+from charkha.kit.paging import Page, page, sifted
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A named line of versions."""
+    """A named line of versions. `newest_version_id`, `examples` and `updated_at` are of its newest version."""
 
     id: UUID
     name: str
     versions: int
     created_at: datetime
+    newest_version_id: UUID | None = None
+    examples: int | None = None
+    updated_at: datetime | None = None
 
 
 class DatasetVersion(msgspec.Struct, frozen=True):
     """An immutable set of examples. `digest` is the SHA-256 of its canonical bytes, `labels` its classes if it has any.
 
-    `report` counts what was given and left out on the way.
+    `report` counts what was given and left out on the way, and `statistics` of what is in it: see `domain.Statistics`.
     """
 
     id: UUID
@@ -117,23 +120,48 @@ async def blob_of(tx: Tx, version_id: UUID) -> str:
     return address
 
 
-async def listed(tx: Tx, *, after: UUID | None, limit: int) -> Page[Dataset]:
-    """Data sets, newest first."""
-    count = (
-        sa.select(sa.func.count())
-        .where(
-            dataset_versions.c.workspace_id == datasets.c.workspace_id, dataset_versions.c.dataset_id == datasets.c.id
+async def get_dataset(tx: Tx, of_dataset: UUID) -> Dataset:
+    """A data set. Raises NotFound."""
+    row = await tx.one(_datasets(tx).where(datasets.c.id == of_dataset))
+    if row is None:
+        raise NotFound("There is no such data set in this workspace.", remedy="See `charkha datasets list`.")
+    return _dataset(row)
+
+
+async def listed(tx: Tx, *, text: str | None = None, after: UUID | None, limit: int) -> Page[Dataset]:
+    """Data sets, newest first: those with `text` in their name, in any case, if given."""
+    named = [datasets.c.name.icontains(text, autoescape=True)] if text else []
+    return await sifted(tx, _datasets(tx), datasets, _dataset, conditions=named, after=after, limit=limit)
+
+
+def _datasets(tx: Tx) -> sa.Select[Any]:
+    """Data sets with what their newest version tells; numbers have no gaps, so the last one counts the versions."""
+
+    def newest(column: sa.Column[Any], name: str) -> sa.ColumnElement[Any]:
+        own = (
+            dataset_versions.c.workspace_id == datasets.c.workspace_id,
+            dataset_versions.c.dataset_id == datasets.c.id,
         )
-        .scalar_subquery()
-    )
-    query = sa.select(datasets.c.id, datasets.c.name, count.label("versions"), datasets.c.created_at)
-    return await page(tx, query, datasets, lambda row: Dataset(**row._mapping), after=after, limit=limit)
+        query = sa.select(column).where(*own).order_by(dataset_versions.c.number.desc()).limit(1)
+        return query.scalar_subquery().label(name)
+
+    versions = dataset_versions.c
+    return sa.select(
+        *(datasets.c.id, datasets.c.name, datasets.c.created_at),
+        newest(versions.number, "versions"),
+        newest(versions.id, "newest_version_id"),
+        newest(versions.examples, "examples"),
+        newest(versions.created_at, "updated_at"),
+    ).where(datasets.c.workspace_id == tx.workspace_id)
+
+
+def _dataset(row: sa.Row[Any]) -> Dataset:
+    return Dataset(**{**row._mapping, "versions": row.versions or 0})
 
 
 async def versions_of(tx: Tx, of_dataset: UUID, *, after: UUID | None, limit: int) -> Page[DatasetVersion]:
     """The versions of a data set, newest first. Raises NotFound for an unknown data set."""
-    if await tx.scalar(sa.select(datasets.c.id).where(datasets.c.id == of_dataset)) is None:
-        raise NotFound("There is no such data set in this workspace.", remedy="See `charkha datasets list`.")
+    await get_dataset(tx, of_dataset)
     query = _versions().where(dataset_versions.c.dataset_id == of_dataset)
     return await page(tx, query, dataset_versions, _version, after=after, limit=limit)
 

@@ -1,14 +1,18 @@
 """Routes of suites and evaluations."""
 
+from typing import Any
 from uuid import UUID
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from charkha.evaluate.service import EvaluationService, SuiteService
-from charkha.evaluate.store import Evaluation, Suite
+from charkha.evaluate.store import Evaluation, Status, Suite
 from charkha.govern.access import Access, Caller
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
+
+MOST_CANDIDATES = 500
 
 
 class SuiteIn(BaseModel):
@@ -43,11 +47,14 @@ def router(suites: SuiteService, evaluations: EvaluationService, access: Access)
 
     @api.get("/suites")
     async def list_suites(
-        after: UUID | None = None, limit: int = 50, caller: Caller = access.require("evaluation.read")
+        dataset_version_id: UUID | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("evaluation.read"),
     ) -> Page[Suite]:
-        """The workspace's suites, newest first."""
+        """The workspace's suites, newest first: those that hold one data set version out, if given."""
         async with caller.transaction() as tx:
-            return await suites.listed(tx, after=after, limit=limit)
+            return await suites.listed(tx, dataset_version_id=dataset_version_id, after=after, limit=limit)
 
     @api.post("/evaluations", status_code=201)
     async def request_evaluation(body: EvaluationIn, caller: Caller = access.require("evaluation.write")) -> Evaluation:
@@ -58,13 +65,18 @@ def router(suites: SuiteService, evaluations: EvaluationService, access: Access)
     @api.get("/evaluations")
     async def list_evaluations(
         suite_id: UUID | None = None,
+        candidate_version_id: list[UUID] = Query([], max_length=MOST_CANDIDATES, description="Of these versions only."),
+        status: Status | None = None,
+        newest: bool = Query(False, description="Of each version the newest only."),
         after: UUID | None = None,
         limit: int = 50,
         caller: Caller = access.require("evaluation.read"),
     ) -> Page[Evaluation]:
         """The workspace's evaluations, newest first."""
+        chosen: dict[str, Any] = {"suite_id": suite_id, "candidates": candidate_version_id}
+        chosen |= {"status": status, "newest": newest}
         async with caller.transaction() as tx:
-            return await evaluations.listed(tx, suite_id=suite_id, after=after, limit=limit)
+            return await evaluations.listed(tx, **chosen, after=after, limit=limit)
 
     @api.get("/evaluations/{evaluation_id}")
     async def get_evaluation(evaluation_id: UUID, caller: Caller = access.require("evaluation.read")) -> Evaluation:

@@ -1,5 +1,7 @@
 """Suites and evaluations as people and the loop see them: what is measured on what, and what came of it."""
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -10,7 +12,7 @@ from charkha.core.ids import uuid7
 from charkha.evaluate import store
 from charkha.evaluate.domain import Verdict
 from charkha.evaluate.ports import Datasets, Endpoints, Incumbents, Versions
-from charkha.evaluate.store import Evaluation, Suite
+from charkha.evaluate.store import Evaluation, Status, Suite
 from charkha.govern import audit
 from charkha.kit import telemetry
 from charkha.kit.db import Tx
@@ -70,9 +72,11 @@ class SuiteService:
         """A suite. Raises NotFound."""
         return await store.suite(tx, suite_id)
 
-    async def listed(self, tx: Tx, *, after: UUID | None = None, limit: int = 50) -> Page[Suite]:
-        """The workspace's suites, newest first."""
-        return await store.listed_suites(tx, after=after, limit=limit)
+    async def listed(
+        self, tx: Tx, *, dataset_version_id: UUID | None = None, after: UUID | None = None, limit: int = 50
+    ) -> Page[Suite]:
+        """The workspace's suites, newest first: those that hold one data set version out, if given."""
+        return await store.listed_suites(tx, dataset_version_id=dataset_version_id, after=after, limit=limit)
 
     async def of_endpoint(self, tx: Tx, endpoint_id: UUID) -> Suite | None:
         """The suite that an endpoint's candidates are measured on: its newest."""
@@ -142,10 +146,19 @@ class EvaluationService:
         return await store.get(tx, evaluation_id)
 
     async def listed(
-        self, tx: Tx, *, suite_id: UUID | None = None, after: UUID | None = None, limit: int = 50
+        self,
+        tx: Tx,
+        *,
+        suite_id: UUID | None = None,
+        candidates: Sequence[UUID] = (),
+        status: Status | None = None,
+        newest: bool = False,
+        after: UUID | None = None,
+        limit: int = 50,
     ) -> Page[Evaluation]:
-        """The workspace's evaluations, newest first, on one suite if given."""
-        return await store.listed(tx, suite_id=suite_id, after=after, limit=limit)
+        """The workspace's evaluations, newest first, that match everything given: of each candidate the newest alone."""
+        chosen: dict[str, Any] = {"suite_id": suite_id, "candidates": candidates, "status": status, "newest": newest}
+        return await store.listed(tx, **chosen, after=after, limit=limit)
 
     async def scorecard(self, tx: Tx, evaluation_id: UUID) -> Judged:
         """What a finished evaluation says. Raises NotFound, also for one that has no scorecard."""

@@ -1,20 +1,20 @@
 """Rows of suites, evaluations, and what each version scored on each example of a suite."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on, insert
 
 from charkha.core.errors import NotFound
 from charkha.evaluate.cards import Scores
 from charkha.evaluate.scoring import Metric
 from charkha.evaluate.tables import evaluations, outcomes, suites
 from charkha.kit.db import Tx
-from charkha.kit.paging import Page, page
+from charkha.kit.paging import Page, page, sifted
 
 Status = Literal["queued", "running", "succeeded", "failed"]
 ACTIVE: tuple[Status, ...] = ("queued", "running")
@@ -75,9 +75,11 @@ async def suites_of(tx: Tx, endpoint_id: UUID) -> list[Suite]:
     return [_suite(row) for row in await tx.all(query)]
 
 
-async def listed_suites(tx: Tx, *, after: UUID | None, limit: int) -> Page[Suite]:
-    """Suites, newest first."""
-    return await page(tx, sa.select(suites), suites, _suite, after=after, limit=limit)
+async def listed_suites(tx: Tx, *, dataset_version_id: UUID | None, after: UUID | None, limit: int) -> Page[Suite]:
+    """Suites, newest first, that hold one data set version out if given."""
+    query = sa.select(suites).where(suites.c.workspace_id == tx.workspace_id)
+    held_out = [suites.c.dataset_version_id == dataset_version_id] if dataset_version_id else []
+    return await sifted(tx, query, suites, _suite, conditions=held_out, after=after, limit=limit)
 
 
 async def add(tx: Tx, **values: Any) -> None:
@@ -107,11 +109,29 @@ async def active(tx: Tx, suite_id: UUID, candidate: UUID, incumbent: UUID | None
     return found
 
 
-async def listed(tx: Tx, *, suite_id: UUID | None, after: UUID | None, limit: int) -> Page[Evaluation]:
-    """Evaluations, newest first, on one suite if given."""
-    query = sa.select(evaluations)
+async def listed(
+    tx: Tx,
+    *,
+    suite_id: UUID | None,
+    candidates: Sequence[UUID],
+    status: Status | None,
+    newest: bool,
+    after: UUID | None,
+    limit: int,
+) -> Page[Evaluation]:
+    """Evaluations, newest first, that match everything given; of each candidate the newest of them, if so wanted."""
+    asked = [evaluations.c.workspace_id == tx.workspace_id]
     if suite_id is not None:
-        query = query.where(evaluations.c.suite_id == suite_id)
+        asked.append(evaluations.c.suite_id == suite_id)
+    if status is not None:
+        asked.append(evaluations.c.status == status)
+    if candidates:
+        asked.append(evaluations.c.candidate_version_id == sa.any_(sa.literal(list(candidates), ARRAY(sa.Uuid))))
+    query = sa.select(evaluations).where(*asked)
+    if newest:
+        of = evaluations.c.candidate_version_id
+        ids = sa.select(evaluations.c.id).ext(distinct_on(of)).where(*asked).order_by(of, evaluations.c.id.desc())
+        query = query.where(evaluations.c.id.in_(ids))
     return await page(tx, query, evaluations, _evaluation, after=after, limit=limit)
 
 

@@ -29,6 +29,7 @@ evaluations = workspace_table(
     created_at(),
     sa.ForeignKeyConstraint(["workspace_id", "suite_id"], ["suites.workspace_id", "suites.id"]),
     sa.Index("ix_evaluations_suite", "workspace_id", "suite_id", "id"),
+    sa.Index("ix_evaluations_candidate", "workspace_id", "candidate_version_id", "id"),
     app="select, insert, update",
 )
 outcomes = workspace_table(

@@ -38,7 +38,7 @@ class Blobs:
 
     async def put(self, workspace_id: UUID, content: bytes) -> str:
         """Store bytes durably and return their address; storing them again changes nothing."""
-        address = self.address(workspace_id, content)
+        address = await asyncio.to_thread(self.address, workspace_id, content)
         await asyncio.to_thread(self._write, self._path(workspace_id, address), content)
         return address
 
@@ -50,7 +50,7 @@ class Blobs:
             raise NotFound(
                 f"No stored file {address[:12]}… in this workspace.", remedy="Store it again, or restore a backup."
             ) from error
-        if not hmac.compare_digest(self.address(workspace_id, content), address):
+        if not hmac.compare_digest(await asyncio.to_thread(self.address, workspace_id, content), address):
             raise Corrupt(f"Stored file {address[:12]}… was changed on disk.", remedy="Restore it from a backup.")
         return content
 

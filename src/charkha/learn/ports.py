@@ -39,6 +39,10 @@ class Inferences(Protocol):
         """Those of `ids` that are in the log; the others have not been shipped yet, or never will be."""
         ...
 
+    async def count_kept(self, tx: Tx, endpoint_id: UUID, ids: Sequence[UUID]) -> int:
+        """How many of `ids` are inferences of an endpoint whose content is kept."""
+        ...
+
 
 class Lesson(Protocol):
     """What feedback teaches about one inference. `answer` is the wanted one; None where what was answered was right."""
@@ -56,6 +60,10 @@ class Feedback(Protocol):
 
     async def lessons(self, tx: Tx, *, after: UUID | None = None) -> Sequence[Lesson]:
         """One lesson for each inference that feedback teaches something about, of feedback later than `after`."""
+        ...
+
+    async def teaching(self, tx: Tx, *, after: UUID | None = None) -> Sequence[UUID]:
+        """The inferences that `lessons` would have a lesson about."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Tables of feedback, of the policies that start training, and of runs with their curves."""
+"""Tables of feedback, of the policies that start training, and of runs with their curves and logs."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -76,4 +76,14 @@ run_points = workspace_table(
     sa.PrimaryKeyConstraint("workspace_id", "run_id", "step"),
     sa.ForeignKeyConstraint(["workspace_id", "run_id"], ["runs.workspace_id", "runs.id"]),
     app="select, insert, update",
+)
+run_log = workspace_table(
+    "run_log",
+    sa.Column("run_id", sa.Uuid, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("workspace_id", "run_id", "number"),
+    sa.ForeignKeyConstraint(["workspace_id", "run_id"], ["runs.workspace_id", "runs.id"]),
+    app="select, insert",
 )

@@ -1,22 +1,50 @@
 """Routes of the inference log."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, Field
 
-from charkha.core.clock import now
+from charkha.core.clock import earlier, now
 from charkha.govern.access import Access, Caller
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
 from charkha.observe.domain import inference_id
 from charkha.observe.service import InferenceLog
-from charkha.observe.values import Inference, InferenceDetail, VariantStats
+from charkha.observe.values import Inference, InferenceDetail, VariantStats, Wanted
 
 STATS_SPAN = timedelta(days=1)
 _READ = "inference.read"
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
+
+
+class InferenceQuery(BaseModel):
+    """What a list of inferences is asked for."""
+
+    endpoint_id: UUID | None = None
+    variant_id: UUID | None = None
+    version_id: UUID | None = None
+    status: int | None = Field(None, ge=100, le=599, description="The HTTP status that was answered.")
+    model: str | None = Field(None, max_length=300, pattern=_NO_NUL, description="`model` as the request named it.")
+    error_code: str | None = Field(None, max_length=100, pattern=_NO_NUL)
+    purpose: str | None = Field(None, max_length=50, pattern=_NO_NUL, description="live, evaluation, …")
+    episode_id: str | None = Field(None, max_length=200, pattern=_NO_NUL)
+    subject_id: str | None = Field(None, max_length=200, pattern=_NO_NUL, description="The person whom it concerns.")
+    failed: bool | None = Field(None, description="Whether what answered is to blame: 5xx, or a process that died.")
+    min_duration_ms: float | None = Field(None, ge=0, allow_inf_nan=False, description="As slow as this, or slower.")
+    since: AwareDatetime | None = Field(None, description="Not before this instant.")
+    until: AwareDatetime | None = Field(None, description="Before this instant.")
+    q: str | None = Field(
+        None, min_length=1, max_length=200, pattern=_NO_NUL, description="A text in the kept request or answer."
+    )
+    after: UUID | None = Field(None, description="`next` of the page before.")
+    limit: int = Field(50, ge=1, le=500)
+
+    def wanted(self) -> Wanted:
+        """The query as the log takes it."""
+        return Wanted(**self.model_dump(exclude={"after", "limit"}))
 
 
 def router(inferences: InferenceLog, access: Access) -> Router:
@@ -25,33 +53,11 @@ def router(inferences: InferenceLog, access: Access) -> Router:
 
     @api.get("/inferences")
     async def list_inferences(
-        endpoint_id: UUID | None = None,
-        variant_id: UUID | None = None,
-        version_id: UUID | None = None,
-        status: int | None = Query(None, ge=100, le=599, description="The HTTP status that was answered."),
-        purpose: str | None = Query(None, max_length=50, pattern=_NO_NUL, description="live, evaluation, …"),
-        episode_id: str | None = Query(None, max_length=200, pattern=_NO_NUL),
-        since: AwareDatetime | None = Query(None, description="Not before this instant."),
-        until: AwareDatetime | None = Query(None, description="Before this instant."),
-        after: UUID | None = Query(None, description="`next` of the page before."),
-        limit: int = Query(50, ge=1, le=500),
-        caller: Caller = access.require(_READ),
+        asked: Annotated[InferenceQuery, Query()], caller: Caller = access.require(_READ)
     ) -> Page[Inference]:
-        """The workspace's inferences, newest first."""
+        """The workspace's inferences, newest first. A page may be short, or empty, while `next` says where to go on."""
         async with caller.transaction() as tx:
-            return await inferences.listed(
-                tx,
-                endpoint_id=endpoint_id,
-                variant_id=variant_id,
-                version_id=version_id,
-                status=status,
-                purpose=purpose,
-                episode_id=episode_id,
-                since=since,
-                until=until,
-                after=after,
-                limit=limit,
-            )
+            return await inferences.listed(tx, asked.wanted(), after=asked.after, limit=asked.limit)
 
     @api.get("/inferences/stats")
     async def inference_stats(
@@ -61,7 +67,7 @@ def router(inferences: InferenceLog, access: Access) -> Router:
         caller: Caller = access.require(_READ),
     ) -> list[VariantStats]:
         """Requests, errors, latency and tokens of each variant."""
-        first: datetime = since or (until or now()) - STATS_SPAN
+        first = since or earlier(until or now(), STATS_SPAN)
         async with caller.transaction() as tx:
             return await inferences.stats(tx, endpoint_id=endpoint_id, since=first, until=until)
 

@@ -1,19 +1,19 @@
 """What the log means: which answers count as failures, and which conversation a stored request holds. Pure."""
 
+import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
 
-from charkha.core import ids
-from charkha.core.errors import Invalid, NotFound
+from charkha.core.errors import NotFound
 from charkha.core.messages import Message, Role
 
+_ESCAPED = [
+    f"\\{byte:03o}" if byte == 0 or byte > 127 else "\\\\" if byte == 92 else chr(byte).lower() for byte in range(256)
+]
 _ROLES = {**{role: role for role in get_args(Role)}, "developer": "system", "function": "tool"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST = UUID(int=2**128 - 1)
 
 
 def failed(status: int, error_code: str | None) -> bool:
@@ -22,13 +22,6 @@ def failed(status: int, error_code: str | None) -> bool:
     What the client did wrong (4xx), and a client that went away (499), say nothing about the variant.
     """
     return status >= 500 or error_code == "process_died"
-
-
-def id_range(since: datetime | None, until: datetime | None) -> tuple[UUID, UUID]:
-    """The ids of the half-open time range [since, until): the log is partitioned by id, so time is asked for so."""
-    if since and until and since > until:
-        raise Invalid("'since' is later than 'until'.", param="since", remedy="Swap them.")
-    return _edge(since) if since else UUID(int=0), _edge(until) if until else _LAST
 
 
 def inference_id(text: str) -> UUID:
@@ -60,8 +53,16 @@ def prompt_of(request: bytes | None) -> tuple[Message, ...]:
     return tuple(_messages(messages)) if isinstance(messages, list) else ()
 
 
-def _edge(at: datetime) -> UUID:
-    return ids.lower_bound(max(at, _EPOCH))  # ids count from 1970
+def spellings(text: str) -> tuple[bytes, ...]:
+    """How a text can stand in the JSON that a client sent: as it is, in a string, and there with \\uXXXX and \\/."""
+    whole, ascii_alone = (json.dumps(text, ensure_ascii=escaped)[1:-1] for escaped in (False, True))
+    forms = dict.fromkeys((text, whole, ascii_alone, ascii_alone.replace("/", "\\/")))
+    return tuple(form.encode() for form in forms)
+
+
+def escaped(text: bytes) -> str:
+    """Bytes as PostgreSQL's `lower(encode(…, 'escape'))` writes them: any bytes become ASCII, capitals small letters."""
+    return "".join(_ESCAPED[byte] for byte in text)
 
 
 def _messages(messages: list[Any]) -> Iterable[Message]:

@@ -9,13 +9,13 @@ import msgspec
 import sqlalchemy as sa
 
 from charkha.core.errors import CharkhaError, NotFound
+from charkha.core.ids import id_range
 from charkha.core.records import BODY_VERSION
 from charkha.kit.db import Tx
-from charkha.kit.paging import Page, page
-from charkha.observe import store
-from charkha.observe.domain import failed, id_range, prompt_of
-from charkha.observe.tables import inferences
-from charkha.observe.values import Inference, InferenceContent, InferenceDetail, Observed, VariantStats
+from charkha.kit.paging import Page
+from charkha.observe import search, store
+from charkha.observe.domain import failed, prompt_of
+from charkha.observe.values import Inference, InferenceContent, InferenceDetail, Observed, VariantStats, Wanted
 
 
 class InferenceLog:
@@ -40,34 +40,10 @@ class InferenceLog:
         )
 
     async def listed(
-        self,
-        tx: Tx,
-        *,
-        endpoint_id: UUID | None = None,
-        variant_id: UUID | None = None,
-        version_id: UUID | None = None,
-        status: int | None = None,
-        purpose: str | None = None,
-        episode_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        after: UUID | None = None,
-        limit: int = 50,
+        self, tx: Tx, wanted: Wanted | None = None, *, after: UUID | None = None, limit: int = 50
     ) -> Page[Inference]:
-        """Inferences, newest first, that match everything given; [since, until) is a range of time."""
-        query = store.between(tx, id_range(since, until))
-        wanted = {
-            "endpoint_id": endpoint_id,
-            "variant_id": variant_id,
-            "version_id": version_id,
-            "status": status,
-            "purpose": purpose,
-            "episode_id": episode_id,
-        }
-        for name, value in wanted.items():
-            if value is not None:
-                query = query.where(inferences.c[name] == value)
-        return await page(tx, query, inferences, _inference, after=after, limit=limit)
+        """Those inferences that are `wanted`, or all, newest first. A page may be short, and even empty, before the end."""
+        return await search.listed(tx, wanted or Wanted(), _inference, after=after, limit=limit)
 
     async def contents(self, tx: Tx, ids: Collection[UUID]) -> dict[UUID, InferenceContent]:
         """What those of `ids` were about that are in the log; prompt and answer are empty where no content is kept."""
@@ -93,6 +69,10 @@ class InferenceLog:
     async def known(self, tx: Tx, ids: Collection[UUID]) -> set[UUID]:
         """Which of `ids` are in the log already; the others have not been shipped, or were never minted here."""
         return await store.known(tx, ids)
+
+    async def count_kept(self, tx: Tx, endpoint_id: UUID, ids: Collection[UUID]) -> int:
+        """How many of `ids` are inferences of an endpoint whose content is kept."""
+        return await store.count_kept(tx, endpoint_id, ids)
 
     async def stats(
         self, tx: Tx, *, endpoint_id: UUID | None = None, since: datetime | None = None, until: datetime | None = None

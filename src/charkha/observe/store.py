@@ -11,7 +11,11 @@ from charkha.kit.db import Tx
 from charkha.observe.tables import inference_bodies, inferences
 
 Range = tuple[UUID, UUID]
-FAILED = sa.or_(inferences.c.status >= 500, sa.func.coalesce(inferences.c.error_code, "") == "process_died")
+# In literals and not in parameters, so that a plan made for any parameters can use the index of what failed.
+FAILED = sa.or_(
+    inferences.c.status >= sa.literal_column("500"),
+    sa.func.coalesce(inferences.c.error_code, sa.literal_column("''")) == sa.literal_column("'process_died'"),
+)
 _WITH_BODY = inferences.outerjoin(
     inference_bodies,
     sa.and_(inference_bodies.c.workspace_id == inferences.c.workspace_id, inference_bodies.c.id == inferences.c.id),
@@ -50,6 +54,15 @@ async def known(tx: Tx, ids: Collection[UUID]) -> set[UUID]:
     if not ids:
         return set()
     return {row.id for row in await tx.all(sa.select(inferences.c.id).where(_among(tx, ids)))}
+
+
+async def count_kept(tx: Tx, endpoint_id: UUID, ids: Collection[UUID]) -> int:
+    """How many of `ids` are inferences of an endpoint whose content is kept."""
+    if not ids:
+        return 0
+    query = sa.select(sa.func.count()).select_from(_WITH_BODY).where(_among(tx, ids))
+    kept = (inferences.c.endpoint_id == endpoint_id, inference_bodies.c.id.is_not(None))
+    return int(await tx.scalar(query.where(*kept)) or 0)
 
 
 async def observed(

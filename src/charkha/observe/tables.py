@@ -38,6 +38,13 @@ inferences = workspace_table(
     # Lists of one endpoint or one variant, newest first: the id is the time.
     sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),
     sa.Index("ix_inferences_variant", "workspace_id", "variant_id", "id"),
+    # What went wrong, which people look for first and which is rare: the condition is `store.FAILED`, word for word.
+    sa.Index(
+        "ix_inferences_failed",
+        "workspace_id",
+        "id",
+        postgresql_where=sa.text("status >= 500 OR COALESCE(error_code, '') = 'process_died'"),
+    ),
     app="select",
     info={"ingest": "insert"},
     postgresql_partition_by="RANGE (id)",

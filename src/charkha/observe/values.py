@@ -38,6 +38,29 @@ class Inference(msgspec.Struct, frozen=True):
     degraded: str | None
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which inferences a list shall have: those that match everything given.
+
+    [since, until) is a range of time. `failed`: whether what answered is to blame. `q` stands somewhere in what was
+    asked or answered, as far as that is kept; its ASCII letters match in either case.
+    """
+
+    endpoint_id: UUID | None = None
+    variant_id: UUID | None = None
+    version_id: UUID | None = None
+    status: int | None = None
+    model: str | None = None
+    error_code: str | None = None
+    purpose: str | None = None
+    episode_id: str | None = None
+    subject_id: str | None = None
+    failed: bool | None = None
+    min_duration_ms: float | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    q: str | None = None
+
+
 class InferenceDetail(Inference, frozen=True):
     """An inference with what was asked and answered: all empty where its endpoint keeps no content."""
 

@@ -23,6 +23,8 @@ versions = workspace_table(
     created_at(),
     sa.UniqueConstraint("workspace_id", "name", "number"),
     sa.Index("uq_versions_run", "workspace_id", "run_id", unique=True, postgresql_where=sa.text("run_id IS NOT NULL")),
+    # Names by how they begin, byte by byte: an index in the database's own order cannot tell.
+    sa.Index("ix_versions_prefix", "workspace_id", "name", postgresql_ops={"name": "text_pattern_ops"}),
     app="select, insert",
 )
 aliases = workspace_table(
@@ -33,6 +35,7 @@ aliases = workspace_table(
     sa.PrimaryKeyConstraint("workspace_id", "name", "alias"),
     sa.ForeignKeyConstraint(["workspace_id", "version_id"], ["versions.workspace_id", "versions.id"]),
     created_at(),
+    sa.Index("ix_aliases_version", "workspace_id", "version_id"),
     app="select, insert, update, delete",
 )
 rollouts = workspace_table(
@@ -59,6 +62,7 @@ rollouts = workspace_table(
     sa.Index(
         "uq_rollouts_active", "workspace_id", "endpoint_id", unique=True, postgresql_where=sa.text("status = 'running'")
     ),
+    sa.Index("ix_rollouts_candidate", "workspace_id", "candidate_version_id", "id"),
     app="select, insert, update",
 )
 decisions = workspace_table(

@@ -15,7 +15,7 @@ from charkha.serve.dialects.checks import identifier
 from charkha.serve.recording import Admitted, Recorder
 from charkha.serve.routes import Resolver
 
-LIVE, EVALUATION = "live", "evaluation"
+LIVE, PURPOSES = "live", ("live", "evaluation", "playground")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,10 @@ def _identifier(headers: Headers, name: bytes) -> str | None:
 
 
 def _purpose(headers: Headers) -> str:
-    """What the log says a request was for. Only processes of the installation may say that it is an evaluation."""
+    """What the log says a request was for. Only processes of the installation may say that it is not live traffic."""
     internal = (headers.get(b"authorization") or "").partition(" ")[2].startswith(INTERNAL_PREFIX)
-    return EVALUATION if internal and headers.get(b"x-charkha-purpose") == EVALUATION else LIVE
+    said = headers.get(b"x-charkha-purpose")
+    return said if internal and said in PURPOSES else LIVE
 
 
 def _trace(headers: Headers) -> str | None:

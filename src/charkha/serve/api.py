@@ -1,10 +1,11 @@
 """Routes of endpoints, their variants and plans, and of blends of adapters on a live endpoint."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from charkha.govern.access import Access, Caller
@@ -112,17 +113,24 @@ def _endpoints(api: Router, service: EndpointService, access: Access, database: 
 
     @api.get("/endpoints")
     async def list_endpoints(
-        after: UUID | None = None, limit: int = 50, caller: Caller = access.require("endpoint.read")
+        variants: Literal["none", "live"] = Query("none", description="With each one's live plan and its variants."),
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("endpoint.read"),
     ) -> Page[Endpoint]:
-        """The workspace's endpoints, newest first."""
+        """The workspace's endpoints, newest first; with `variants=live` each with its live plan and what that names."""
         async with caller.transaction() as tx:
-            return await service.listed(tx, after=after, limit=limit)
+            return await service.listed(tx, live=variants == "live", after=after, limit=limit)
 
     @api.get("/endpoints/{name_or_id}")
-    async def get_endpoint(name_or_id: str, caller: Caller = access.require("endpoint.read")) -> Endpoint:
+    async def get_endpoint(
+        name_or_id: str,
+        variants: Literal["all", "live"] = Query("all", description="All that it has had, or its live plan's alone."),
+        caller: Caller = access.require("endpoint.read"),
+    ) -> Endpoint:
         """An endpoint with its live plan and its variants."""
         async with caller.transaction() as tx:
-            return await service.get(tx, name_or_id)
+            return await service.get(tx, name_or_id, only_live=variants == "live")
 
     @api.patch("/endpoints/{name_or_id}")
     async def update_endpoint(
@@ -150,6 +158,18 @@ def _plans(api: Router, service: EndpointService, access: Access, database: Data
         """Add a variant; it gets no traffic until a plan names it."""
         async with caller.transaction() as tx:
             return await service.put_variant(tx, name_or_id, body.spec())
+
+    @api.get("/endpoints/{name_or_id}/variants")
+    async def list_variants(
+        name_or_id: str,
+        ids: list[UUID] | None = Query(None, alias="id", max_length=500, description="Of these; may be repeated."),
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("endpoint.read"),
+    ) -> Page[Variant]:
+        """The variants that an endpoint has had, newest first."""
+        async with caller.transaction() as tx:
+            return await service.variants(tx, name_or_id, ids=ids, after=after, limit=limit)
 
     @api.get("/endpoints/{name_or_id}/plans")
     async def list_plans(
@@ -188,8 +208,11 @@ def _composition(api: Router, composition: Composition, access: Access, database
         return swapped
 
     @api.get("/composition/stats")
-    async def composition_stats(caller: Caller = access.require("adapter.read")) -> list[AdapterUse]:
+    async def composition_stats(
+        endpoint: str | None = Query(None, max_length=64, description="Of this endpoint only: its name or id."),
+        caller: Caller = access.require("adapter.read"),
+    ) -> list[AdapterUse]:
         """Which adapters answer where, with which weight and share, and whether they are warm."""
         warm = await composition.warm()
         async with caller.transaction() as tx:
-            return await composition.stats(tx, warm)
+            return await composition.stats(tx, warm, endpoint=endpoint)

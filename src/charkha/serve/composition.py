@@ -8,8 +8,7 @@ import msgspec
 import structlog
 
 from charkha.kit.db import Tx
-from charkha.serve import store
-from charkha.serve.domain import Plan, Share, Variant
+from charkha.serve.domain import Endpoint, Plan, Share, Variant
 from charkha.serve.ports import Engine
 from charkha.serve.service import EndpointService
 from charkha.serve.variants import BlendSpec
@@ -77,16 +76,21 @@ class Composition:
                 log.warning("composition.engine_silent", engine=name, reason=str(error))
         return held
 
-    async def stats(self, tx: Tx, warm: Mapping[str, Set[str]]) -> list[AdapterUse]:
-        """The adapters of the workspace's live plans; the 500 newest endpoints."""
+    async def stats(
+        self, tx: Tx, warm: Mapping[str, Set[str]], *, endpoint: str | UUID | None = None
+    ) -> list[AdapterUse]:
+        """The adapters of one endpoint's live plan, or of those of the 500 newest. Raises NotFound."""
         uses = []
-        for endpoint in (await store.listed(tx, after=None, limit=500)).data:
-            whole = await self._endpoints.get(tx, endpoint.id)
-            shares = {each.variant_id: each.share for each in whole.plan.shares} if whole.plan else {}
-            for variant in whole.variants:
-                if variant.id in shares:
-                    uses += _uses(endpoint.name, variant, shares[variant.id], warm.get(variant.engine))
+        for found in await self._found(tx, endpoint):
+            shares = {each.variant_id: each.share for each in found.plan.shares} if found.plan else {}
+            for variant in found.variants:
+                uses += _uses(found.name, variant, shares[variant.id], warm.get(variant.engine))
         return uses
+
+    async def _found(self, tx: Tx, name_or_id: str | UUID | None) -> list[Endpoint]:
+        if name_or_id is not None:
+            return [await self._endpoints.get(tx, name_or_id, only_live=True)]
+        return (await self._endpoints.listed(tx, live=True, limit=500)).data
 
 
 def _uses(endpoint: str, variant: Variant, share: int, warm: Set[str] | None) -> list[AdapterUse]:

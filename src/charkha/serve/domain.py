@@ -72,7 +72,8 @@ class Plan(msgspec.Struct, frozen=True):
 class Endpoint(msgspec.Struct, frozen=True):
     """A name that applications call, what answers there, and whether the log keeps what was said.
 
-    `plan` and `variants` stand where one endpoint was asked for. `served_from`: see Plan.
+    `plan` and `variants` stand where one endpoint was asked for, and in a list where they were.
+    `served_from`: see Plan.
     """
 
     id: UUID

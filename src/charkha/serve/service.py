@@ -69,9 +69,11 @@ class EndpointService:
         version = await self._moved(tx, plan)
         return msgspec.structs.replace(await self.get(tx, endpoint_id), served_from=version)
 
-    async def get(self, tx: Tx, name_or_id: str | UUID) -> Endpoint:
-        """An endpoint with its live plan and all its variants, by name or id. Raises NotFound."""
+    async def get(self, tx: Tx, name_or_id: str | UUID, *, only_live: bool = False) -> Endpoint:
+        """An endpoint with its live plan and all its variants, or only the plan's, by name or id. Raises NotFound."""
         found = await self._find(tx, name_or_id)
+        if only_live:
+            return (await _with_live(tx, [found]))[0]
         live = await store.plan(tx, found.live_plan_id)
         return msgspec.structs.replace(found, plan=live, variants=await store.variants_of(tx, found.id))
 
@@ -79,9 +81,10 @@ class EndpointService:
         """The id of an endpoint by name or id. Raises NotFound."""
         return (await self._find(tx, name_or_id)).id
 
-    async def listed(self, tx: Tx, *, after: UUID | None = None, limit: int = 50) -> Page[Endpoint]:
-        """The workspace's endpoints, newest first, without plans and variants."""
-        return await store.listed(tx, after=after, limit=limit)
+    async def listed(self, tx: Tx, *, live: bool = False, after: UUID | None = None, limit: int = 50) -> Page[Endpoint]:
+        """The workspace's endpoints, newest first; `live`: each with its live plan and the variants that it names."""
+        found = await store.listed(tx, after=after, limit=limit)
+        return Page(await _with_live(tx, found.data), found.next) if live else found
 
     async def update(self, tx: Tx, name_or_id: str | UUID, *, keeps_content: bool) -> Endpoint:
         """Say whether the log keeps what is said at an endpoint; it holds for requests from then on."""
@@ -97,6 +100,19 @@ class EndpointService:
         await store.change(tx, found.id, deleted_at=now())
         await audit.record(tx, "endpoint.deleted", "endpoint", found.id, name=found.name)
         return await bump(tx)
+
+    async def variants(
+        self,
+        tx: Tx,
+        name_or_id: str | UUID,
+        *,
+        ids: Collection[UUID] | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
+    ) -> Page[Variant]:
+        """The variants that an endpoint has had, newest first; of `ids` only, if given."""
+        endpoint_id = (await self._find(tx, name_or_id)).id
+        return await store.variants_page(tx, endpoint_id, ids=ids, after=after, limit=limit)
 
     async def put_variant(self, tx: Tx, name_or_id: str | UUID, spec: VariantSpec) -> Variant:
         """Add a variant that a person describes. It gets no traffic until a plan names it."""
@@ -198,6 +214,19 @@ class EndpointService:
 
 def _plan(tx: Tx, endpoint_id: UUID, number: int, shares: list[Share], reason: str, previous_id: UUID | None) -> Plan:
     return Plan(uuid7(), endpoint_id, number, shares, reason, tx.actor, previous_id)
+
+
+async def _with_live(tx: Tx, found: Sequence[Endpoint]) -> list[Endpoint]:
+    """Endpoints with their live plans and the variants of these: two queries, however many endpoints."""
+    live = await store.plans_by_id(tx, [each.live_plan_id for each in found])
+    named = {share.variant_id for plan in live.values() for share in plan.shares}
+    known = await store.variants_by_id(tx, named)
+
+    def whole(endpoint: Endpoint) -> Endpoint:
+        plan = live[endpoint.live_plan_id]
+        return msgspec.structs.replace(endpoint, plan=plan, variants=[known[share.variant_id] for share in plan.shares])
+
+    return [whole(endpoint) for endpoint in found]
 
 
 def _as_id(text: str) -> UUID | None:

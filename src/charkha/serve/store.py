@@ -1,11 +1,12 @@
 """Rows of endpoints, variants and plans. Row-level security keeps each query in the transaction's workspace."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from charkha.kit.db import Tx
 from charkha.kit.paging import Page, page
@@ -78,6 +79,26 @@ async def variants_of(tx: Tx, endpoint_id: UUID) -> list[Variant]:
     return [variant_of(row) for row in await tx.all(query.order_by(variants.c.id))]
 
 
+async def variants_page(
+    tx: Tx, endpoint_id: UUID, *, ids: Collection[UUID] | None, after: UUID | None, limit: int
+) -> Page[Variant]:
+    """The variants of an endpoint, newest first; of `ids` only, if given."""
+    query = sa.select(variants).where(variants.c.workspace_id == tx.workspace_id, variants.c.endpoint_id == endpoint_id)
+    if ids is not None:
+        query = query.where(*_among(tx, variants, ids))
+    return await page(tx, query, variants, variant_of, after=after, limit=limit)
+
+
+async def variants_by_id(tx: Tx, ids: Collection[UUID]) -> dict[UUID, Variant]:
+    """Those of `ids` that there are."""
+    return {row.id: variant_of(row) for row in await tx.all(sa.select(variants).where(*_among(tx, variants, ids)))}
+
+
+async def plans_by_id(tx: Tx, ids: Collection[UUID]) -> dict[UUID, Plan]:
+    """Those of `ids` that there are."""
+    return {row.id: plan_of(row) for row in await tx.all(sa.select(plans).where(*_among(tx, plans, ids)))}
+
+
 async def variant(tx: Tx, variant_id: UUID) -> Variant | None:
     """A variant by id."""
     row = await tx.one(
@@ -112,6 +133,11 @@ def plan_of(row: sa.Row[Any]) -> Plan:
 
 def _endpoint(row: sa.Row[Any]) -> Endpoint:
     return Endpoint(row.id, row.name, row.labels, row.keeps_content, row.live_plan_id, row.created_at)
+
+
+def _among(tx: Tx, table: sa.Table, ids: Collection[UUID]) -> tuple[sa.ColumnElement[bool], ...]:
+    """The workspace's rows of `ids`: one parameter, however many ids."""
+    return table.c.workspace_id == tx.workspace_id, table.c.id == sa.any_(sa.literal(list(ids), ARRAY(sa.Uuid)))
 
 
 def _living(tx: Tx) -> sa.Select[Any]:

@@ -82,7 +82,7 @@ async def test_every_kind_is_kept_as_given(desk: Desk) -> None:
     async with desk.database.workspace(desk.workspace_id, "test") as tx:
         listed = (await desk.service.listed(tx)).data
         assert listed == given[::-1], "newest first, and in a batch in its order"
-        assert [row.kind for row in (await desk.service.listed(tx, inference_id=one, kind="comment")).data] == [
+        assert [row.kind for row in (await desk.service.listed(tx, inference_ids=[one], kind="comment")).data] == [
             "comment"
         ]
         assert len((await desk.service.listed(tx, episode_id="e1")).data) == 2
@@ -222,7 +222,7 @@ async def test_no_method_reaches_another_workspace(
     await desk.give("correction", inference_id=one, text="net", idempotency_key="k")
     other = Desk(database, jobs, secrets_of_test, uuid4())
     async with database.workspace(other.workspace_id, "test") as tx:
-        assert (await other.service.listed(tx, inference_id=one)).data == []
+        assert (await other.service.listed(tx, inference_ids=[one])).data == []
         assert await other.service.lessons(tx) == []
         assert await other.service.scores(tx, [one]) == {}
     theirs = await other.give("thumb", inference_id=other.answered(), value=1.0, idempotency_key="k")

@@ -48,6 +48,9 @@ class Log:
     async def known(self, tx: Tx, ids: Collection[UUID]) -> set[UUID]:
         return set(ids) & set(self.shipped)
 
+    async def count_kept(self, tx: Tx, endpoint_id: UUID, ids: Collection[UUID]) -> int:
+        return sum(self.shipped[each].endpoint_id == endpoint_id for each in ids if each in self.shipped)
+
 
 @dataclass
 class Suites:
@@ -285,7 +288,7 @@ async def test_the_job_considers_one_endpoint(world: World, jobs: Jobs) -> None:
 
 async def run_count(world: World) -> int:
     async with world.database.workspace(world.workspace_id, "test") as tx:
-        return len((await run_store.listed(tx, endpoint_id=world.endpoint_id, after=None, limit=50)).data)
+        return len((await run_store.listed(tx, {"endpoint_id": world.endpoint_id}, after=None, limit=50)).data)
 
 
 async def test_the_routes(world: World, secrets_of_test: Secrets) -> None:
@@ -297,7 +300,49 @@ async def test_the_routes(world: World, secrets_of_test: Secrets) -> None:
         assert (await client.get(path)).status_code == 404
         made = await client.put(path, json=body)
         assert (made.status_code, made.json()["minimum_examples"], made.json()["enabled"]) == (200, 5, True)
-        assert (await viewer.get(path)).json() == made.json()
+        assert (await viewer.get(path)).json() == {**made.json(), "lessons_waiting": 0}
         assert (await viewer.put(path, json=body)).status_code == 403
         assert (await other.get(path)).status_code == 404
         assert (await client.put(path, json=body | {"minimum_examples": 0})).status_code == 422
+
+
+async def test_policies_are_listed_by_page_and_by_endpoint(world: World, secrets_of_test: Secrets) -> None:
+    from charkha.learn.policies import api
+
+    app = await callers(world.database, secrets_of_test, lambda access: api.router(world.policies, access))
+    ids = [str(world.endpoint_id), *(str(world.endpoints.add(Base(name, labels=LABELS))) for name in ("b", "c"))]
+    async with app.client() as client, app.client("second") as other:
+        for place, endpoint_id in enumerate(ids):
+            body = {"minimum_examples": place + 1, "recipe": "fake", "enabled": place != 1}
+            await client.put(f"/training-policies/{endpoint_id}", json=body)
+        first = (await client.get("/training-policies?limit=2")).json()
+        rest = (await client.get(f"/training-policies?limit=2&after={first['next']}")).json()
+        found = [each["endpoint_id"] for each in first["data"] + rest["data"]]
+        assert (found, rest["next"]) == (sorted(ids, reverse=True), None)
+        two = (await client.get("/training-policies", params={"endpoint_id": ids[:2]})).json()["data"]
+        assert {each["endpoint_id"]: each["enabled"] for each in two} == {ids[0]: True, ids[1]: False}
+        assert (await other.get("/training-policies", params={"endpoint_id": ids})).json()["data"] == []
+        many = {"endpoint_id": [str(uuid4()) for _ in range(501)]}
+        assert (await client.get("/training-policies", params=many)).status_code == 422
+
+
+async def test_the_lessons_that_wait_are_told(world: World) -> None:
+    async def waiting() -> int:
+        async with world.database.workspace(world.workspace_id, "test") as tx:
+            return (await world.policies.outlook(tx, world.endpoint_id)).lessons_waiting
+
+    await world.set(3)
+    await world.teach("spam", "ham")
+    elsewhere = await world.teach("spam")
+    world.log.shipped[elsewhere[0]] = Content(elsewhere[0], uuid4(), (Message("user", "mail"),), "none")
+    await world.teach("spam", shipped=False)
+    assert await waiting() == 2, "those of this endpoint that are in the log"
+    await world.consider()
+    assert (await world.listed(), await waiting()) == ([], 2)
+    await world.teach("ham")
+    assert await waiting() == 3
+    await world.consider()
+    assert (len(await world.listed()), await waiting()) == (1, 0), "training has taken them in"
+    async with world.database.workspace(uuid4(), "test") as tx:
+        with pytest.raises(NotFound):
+            await world.policies.outlook(tx, world.endpoint_id)

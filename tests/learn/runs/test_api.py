@@ -1,7 +1,9 @@
 """The routes of runs: what is asked, what is told, live progress, and nothing across workspaces."""
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -13,7 +15,8 @@ from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
 from charkha.kit.eventlog import EventLog
 from charkha.kit.jobs import Jobs
-from charkha.learn.runs import api
+from charkha.learn.runs import api, store
+from charkha.learn.runs.domain import Point
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
 from tests.callers import Callers, callers
@@ -82,6 +85,93 @@ async def test_progress_is_streamed_to_the_end(app: Callers, body: dict[str, Any
     assert name == "event: end"
     assert (told["run"]["status"], told["points"]) == ("succeeded", points)
     assert [point["step"] for point in points] == [1, 2, 3]
+
+
+async def test_the_log_is_read_by_pages(app: Callers, body: dict[str, Any], trainer: Trainer) -> None:
+    async with app.client() as client:
+        run = (await client.post("/runs", json=body)).json()
+        path = f"/runs/{run['id']}/log"
+        assert (await client.get(path)).json() == {"lines": [], "next": None}
+        await trainer.work(app.workspaces["first"], run_id=run["id"])
+        whole = (await client.get(path)).json()
+        assert whole["next"] is None
+        assert whole["lines"][-1]["text"] == "The run has succeeded."
+        first = (await client.get(path, params={"limit": 4})).json()
+        assert (len(first["lines"]), first["next"]) == (4, 4)
+        rest = (await client.get(path, params={"after": first["next"]})).json()
+        assert (first["lines"] + rest["lines"], rest["next"]) == (whole["lines"], None)
+        for query in ("limit=0", "limit=1001", "after=-1", "after=x"):
+            assert (await client.get(f"{path}?{query}")).status_code == 422
+    async with app.client("viewer") as viewer:
+        assert (await viewer.get(path)).json() == whole
+    async with app.client("second") as other:
+        assert (await other.get(path)).status_code == 404
+
+
+async def test_runs_are_narrowed_by_data_and_status(app: Callers, body: dict[str, Any]) -> None:
+    async with app.client() as client:
+        run = (await client.post("/runs", json=body)).json()
+        for query, found in (
+            ({"dataset_version_id": run["dataset_version_id"]}, [run]),
+            ({"dataset_version_id": str(uuid7())}, []),
+            ({"dataset_version_id": [str(uuid7()), run["dataset_version_id"]]}, [run]),
+            ({"status": "queued", "endpoint_id": run["endpoint_id"]}, [run]),
+            ({"status": "failed"}, []),
+        ):
+            assert (await client.get("/runs", params=query)).json()["data"] == found, query
+        assert (await client.get("/runs", params={"status": "asleep"})).status_code == 422
+
+
+async def test_a_long_curve_is_told_in_as_many_points_as_one_asks_for(
+    app: Callers, body: dict[str, Any], database: Database
+) -> None:
+    async with app.client() as client:
+        run = (await client.post("/runs", json=body)).json()
+        assert run["loss"] is None
+        points = [Point(step, 1 / step, 0.1, float(step)) for step in range(3, 103)]
+        async with database.workspace(app.workspaces["first"], "test") as tx:
+            await store.add_points(tx, UUID(run["id"]), points)
+        path = f"/runs/{run['id']}/points"
+        whole = (await client.get(path)).json()
+        assert (await client.get(path, params={"most": 100})).json() == whole
+        few = (await client.get(path, params={"most": 4})).json()
+        assert [point["step"] for point in few] == [27, 52, 77, 102]
+        assert few[0]["tokens_per_second"] == pytest.approx(15.0)
+        assert few[0]["loss"] == pytest.approx(sum(1 / step for step in range(3, 28)) / 25)
+        for most in (1, 5001):
+            assert (await client.get(path, params={"most": most})).status_code == 422
+        assert (await client.get(f"/runs/{run['id']}")).json()["loss"] == points[-1].loss
+        assert [each["loss"] for each in (await client.get("/runs")).json()["data"]] == [points[-1].loss]
+
+
+async def test_the_end_of_a_log_is_read_at_once(app: Callers, body: dict[str, Any], trainer: Trainer) -> None:
+    async with app.client() as client:
+        run = (await client.post("/runs", json=body)).json()
+        await trainer.work(app.workspaces["first"], run_id=run["id"])
+        path = f"/runs/{run['id']}/log"
+        whole = (await client.get(path)).json()["lines"]
+        assert (await client.get(path, params={"last": 2})).json() == {"lines": whole[-2:], "next": None}
+        assert (await client.get(path, params={"last": 1000})).json()["lines"] == whole
+        assert (await client.get(path, params={"last": 0})).status_code == 422
+
+
+async def test_recipes_tell_what_can_be_chosen(app: Callers) -> None:
+    async with app.client("viewer") as viewer:
+        (recipe,) = (await viewer.get("/recipes")).json()
+    assert (recipe["name"], recipe["problem"]) == ("fake", None)
+    assert recipe["description"].startswith("A recipe without a model")
+    steps = recipe["config"]["properties"]["steps"]
+    assert (steps["type"], steps["default"], steps["minimum"]) == ("integer", 4, 1)
+
+
+async def test_a_recipe_that_cannot_be_used_says_why(app: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = EntryPoint("gone", "tests.learn.runs.no_such_recipe", "charkha.recipes")
+    monkeypatch.setattr(plugins, "available", lambda kind: {**FAKE, "gone": gone})
+    async with app.client() as client:
+        usable, broken = (await client.get("/recipes")).json()
+    assert (usable["name"], broken["name"]) == ("fake", "gone")
+    assert "needs the package" in broken["problem"]
+    assert broken["config"] == {}
 
 
 async def test_a_wrong_body_is_refused(app: Callers, body: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from charkha.core.errors import Conflict, Invalid, NotFound
+from charkha.core.errors import Conflict, Invalid, NotFound, Unavailable
 from charkha.kit import plugins
 from charkha.kit.blobs import Blobs
 from charkha.kit.crypto import Secrets
@@ -22,7 +22,7 @@ from charkha.kit.eventlog import EventLog, events
 from charkha.kit.jobs import Jobs
 from charkha.kit.lineage import Node, sources_of
 from charkha.learn.runs import jobs as run_jobs
-from charkha.learn.runs import store
+from charkha.learn.runs import journal, store
 from charkha.learn.runs.domain import Run
 from charkha.learn.runs.jobs import Trainer
 from charkha.learn.runs.service import RunService
@@ -60,6 +60,14 @@ class World:
     async def act(self, action: Callable[..., Awaitable[Run]], run: Run) -> Run:
         async with self.database.workspace(self.workspace_id, "key:test") as tx:
             return await action(tx, run.id)
+
+    async def told(self, run: Run) -> list[str]:
+        """The texts of the run's log."""
+        async with self.database.workspace(self.workspace_id, "test") as tx:
+            log = await self.runs.log(tx, run.id, limit=1000)
+        assert [line.number for line in log.lines] == list(range(1, len(log.lines) + 1))
+        assert sorted(line.at for line in log.lines) == [line.at for line in log.lines]
+        return [line.text for line in log.lines]
 
     async def until(self, run: Run, condition: Callable[[Run], bool]) -> Run:
         async with asyncio.timeout(30):
@@ -263,7 +271,10 @@ async def test_another_workspace_reaches_nothing(world: World) -> None:
     run = await world.request()
     async with world.database.workspace(uuid4(), "test") as tx:
         assert (await world.runs.listed(tx)).data == []
-        for reach in (world.runs.get, world.runs.points, world.runs.cancel, world.runs.resume, world.runs.result):
+        for reach in (
+            *(world.runs.get, world.runs.points, world.runs.log),
+            *(world.runs.cancel, world.runs.resume, world.runs.result),
+        ):
             with pytest.raises(NotFound):
                 await reach(tx, run.id)
         assert await store.claim(tx, run.id) is None
@@ -276,3 +287,101 @@ async def test_a_worker_that_is_stopped_by_a_signal_to_its_recipe_goes_on(world:
     os.kill(world.pids(run)[0], signal.SIGTERM)
     await working
     assert (await world.get(run)).status == "succeeded"
+
+
+async def test_the_log_tells_a_person_what_happened(world: World) -> None:
+    run = await world.request(ending="die_once", steps=4)
+    await world.work(run)
+    assert await world.told(run) == [
+        "Attempt 1: recipe fake on tiny, seed 7.",
+        "Configuration: steps=4, ending=die_once.",
+        f"Data set version {run.dataset_version_id}: 2 examples.",
+        "The recipe has started: 4 steps planned.",
+        "Step 1 of 4 · loss 1 · 0.5 s left",
+        "Step 2 of 4 · loss 0.5 · 0.5 s left",
+        "Checkpoint saved at step 4.",
+        "The recipe ended without a result (killed by SIGKILL).",
+        "It is started again, and goes on from its last checkpoint.",
+        "The recipe has started: 4 steps planned.",
+        "Resumed from the checkpoint of step 2.",
+        "Step 3 of 4 · loss 0.3333 · 0.5 s left",
+        "Step 4 of 4 · loss 0.25 · 0.5 s left",
+        "Checkpoint saved at step 4.",
+        "The recipe is done: 4 steps.",
+        "The run has succeeded.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "last"),
+    [
+        ("error", "The run has failed: All are alike. Add others."),
+        ("lie", "The run has failed: adapter.gguf is not what the recipe recorded. Check the disk, then run again."),
+        ("silent", "The run has failed: The recipe ended without a result (exit 3)"),
+    ],
+)
+async def test_the_log_ends_with_what_went_wrong(world: World, ending: str, last: str) -> None:
+    run = await world.request(ending=ending)
+    await world.work(run)
+    told = await world.told(run)
+    assert told[-1].startswith(last)
+    assert told.count("out of ideas") == (3 if ending == "silent" else 0), "standard error is in it"
+
+
+async def test_the_log_goes_on_where_a_run_is_taken_up(world: World) -> None:
+    run = await world.request(ending="wait_once", steps=4)
+    working = asyncio.create_task(world.work(run))
+    await world.until(run, lambda seen: seen.step == 2)
+    assert "Step 2 of 4 · loss 0.5 · 0.5 s left" in await world.told(run), "while it runs"
+    await world.act(world.runs.cancel, run)
+    await working
+    told = await world.told(run)
+    assert told[-3:] == [
+        "The run shall be cancelled: the recipe is told to stop.",
+        "Stopped at step 1; its checkpoint stays.",
+        "The run is cancelled.",
+    ]
+    await world.act(world.runs.resume, run)
+    await world.work(run)
+    later = (await world.told(run))[len(told) :]
+    assert later[0] == "Attempt 2: recipe fake on tiny, seed 7."
+    assert later[-1] == "The run has succeeded."
+
+
+async def test_a_full_log_says_so_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_LINES", 6)
+    run = await world.request(ending="wait_once", steps=4)
+    working = asyncio.create_task(world.work(run))
+    await world.until(run, lambda seen: seen.step == 2)
+    await world.act(world.runs.cancel, run)
+    await working
+    told = await world.told(run)
+    assert (len(told), told[-1]) == (7, journal.FULL)
+    await world.act(world.runs.resume, run)
+    await world.work(run)
+    assert await world.told(run) == told
+
+
+async def test_a_superseded_worker_writes_no_line(world: World) -> None:
+    run = await world.request(ending="wait")
+    first = asyncio.create_task(world.work(run))
+    await world.until(run, lambda seen: seen.step > 0)
+    async with world.database.workspace(world.workspace_id, "test") as tx:
+        await store.claim(tx, run.id)
+        before = await store.lines(tx, run.id, after=0, limit=100)
+    await first
+    async with world.database.workspace(world.workspace_id, "test") as tx:
+        assert await store.lines(tx, run.id, after=0, limit=100) == before
+        assert not await store.is_own(tx, run.id, 1)
+        assert await store.is_own(tx, run.id, 2)
+
+
+async def test_a_run_that_is_put_off_says_why(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: Any) -> None:
+        raise Unavailable("The store is away.", remedy="It will come back.")
+
+    run = await world.request()
+    monkeypatch.setattr(world.datasets, "examples", away)
+    await world.work(run)
+    assert (await world.told(run))[-1] == "The run is put off: The store is away. It will come back."
+    assert (await world.get(run)).status == "running"

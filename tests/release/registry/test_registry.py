@@ -98,6 +98,15 @@ async def test_a_version_is_found_by_id_number_and_alias(world: World) -> None:
                 await world.registry.get(tx, wrong)
 
 
+async def test_versions_can_be_asked_for_by_their_ids(world: World) -> None:
+    first, second, third = [await world.trained(bytes([place])) for place in range(3)]
+    async with world.tx() as tx:
+        found = await world.registry.listed(tx, ids=[first.id, third.id, uuid4()])
+        assert ([each.id for each in found.data], found.next) == ([third.id, first.id], None)
+        assert (await world.registry.listed(tx, ids=[second.id], kind="base")).data == []
+        assert (await world.registry.listed(tx, ids=[])).data == []
+
+
 async def test_aliases_move_and_go_but_live_is_moved_by_releases_alone(world: World) -> None:
     await world.trained(b"one")
     await world.trained(b"two")
@@ -189,6 +198,11 @@ async def test_an_adapter_that_an_engine_accepts_is_registered_and_warm(world: W
         version_id: {"local": "warm", "other": "cold"},
         cold.id: {"local": "cold", "other": "cold"},
     }
+    async with world.tx() as tx:
+        mine = await adapters.listed(tx, {}, prefix="mi")
+        assert [(state.version.id, state.engines) for state in mine.data] == [(version_id, {})]
+    sizes = {state.version.id: state.bytes for state in states.data}
+    assert sizes == {version_id: len(b"GGUF of mine"), cold.id: len(b"cold")}
 
 
 async def test_a_refused_adapter_is_not_registered(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -198,6 +199,39 @@ async def test_releases_and_versions_over_http(world: World, site: Site) -> None
     assert (await site.call("DELETE", "/aliases/support/best")).status_code == 200
     names = [each["name"] for each in (await site.call("GET", "/versions", key="developer")).json()["data"]]
     assert names == ["support", "tiny"]
+
+
+async def test_what_is_asked_of_one_version_over_http(world: World, site: Site, tmp_path: Path) -> None:
+    first, second = await world.trained(b"first"), await world.trained(b"second!")
+    for name, version in (("good", first), ("best", second)):
+        await site.call("PUT", f"/aliases/support/{name}", json={"version": str(version.id)})
+    pointing = (await site.call("GET", f"/aliases?version_id={second.id}", key="developer")).json()
+    assert [(each["alias"], each["version"]) for each in pointing] == [("best", "support@2")]
+    of_run = (await site.call("GET", f"/versions?run_id={first.run_id}", key="developer")).json()["data"]
+    assert [each["id"] for each in of_run] == [str(first.id)]
+    files = (await site.call("GET", "/versions/support@2/files", key="developer")).json()
+    assert [(each["name"], each["bytes"]) for each in files] == [("config", 2), ("gguf", 7), ("safetensors", 19)]
+    assert files[1]["sha256"] == second.adapters[0][0]
+    next(tmp_path.glob(f"**/{files[1]['blob']}")).unlink()
+    gone = (await site.call("GET", f"/versions/{second.id}/files", key="developer")).json()
+    assert [each["bytes"] for each in gone] == [2, None, 19]
+    assert (await site.call("GET", f"/versions/{second.id}/files", key="stranger")).status_code == 404
+
+
+async def test_releases_are_found_by_their_candidate_over_http(world: World, site: Site) -> None:
+    first, second = await world.trained(b"first"), await world.trained(b"second")
+    declined = [await world.scored(version, "worse") for version in (first, second)]
+
+    async def candidates(reference: str) -> list[str]:
+        answer = await site.call("GET", f"/releases?candidate={reference}", key="developer")
+        assert answer.status_code == 200, answer.text
+        return [each["id"] for each in answer.json()["data"]]
+
+    assert await candidates("support@1") == [str(declined[0].id)]
+    assert await candidates(str(second.id)) == [str(declined[1].id)]
+    assert await candidates("tiny@0") == []
+    for reference, status in (("support@9", 404), ("support", 400)):
+        assert (await site.call("GET", f"/releases?candidate={reference}", key="developer")).status_code == status
 
 
 async def test_an_adapter_of_ones_own_over_http(world: World, site: Site) -> None:

@@ -95,6 +95,7 @@ async def test_without_enough_data_nothing_moves_and_one_decision_says_so(world:
     assert after.judgement is not None
     assert after.judgement["verdict"] == "not enough data"
     assert after.judgement["evidence"]["better"]["candidate"]["n"] == 1
+    assert after.judgement["evidence"]["latency_ms"]["candidate"] == {"p50": 100.0, "p95": 100.0}
     assert await actions(world, rollout) == [("prepare", 0), ("start", 1), ("wait", 1)]
 
 

@@ -95,11 +95,16 @@ def create_workspace(name: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--actor", help="Only what this one did, e.g. key:ID.")
 @click.option("--action", help="Only this action, e.g. key.created.")
+@click.option("--target-kind", help="Only what was done to this kind of thing, e.g. run.")
+@click.option("--target-id", help="Only what was done to this thing.")
+@click.option("--since", help="Not before this instant (ISO 8601 with its offset, or Z).")
+@click.option("--until", help="Before this instant.")
 @page_options
 @json_option
-def audit(action: str | None, after: str | None, limit: int, as_json: bool) -> None:
+def audit(after: str | None, limit: int, as_json: bool, **chosen: str | None) -> None:
     """Who did what, newest first."""
     with connect() as client:
-        page = client.audit.list(action=action, after=after, limit=limit)
+        page = client.audit.list(after=after, limit=limit, **chosen)
     show_page(page, ["at", "actor", "action", "target_kind", "target_id"], as_json=as_json, empty="Nothing yet.")

@@ -8,7 +8,7 @@ import msgspec
 
 from charkha.app.cli.connection import connect
 from charkha.app.cli.lists import add_list, add_show, shown, workspace_option
-from charkha.app.cli.output import json_option, print_json
+from charkha.app.cli.output import cell, json_option, print_json
 from charkha.client import Charkha
 from charkha.client.types import Run
 
@@ -23,7 +23,7 @@ add_list(
     lambda client, **query: client.feedback.list(**query),
     ["id", "kind", "inference_id", "value", "text", "created_at"],
     empty="No feedback yet. Give some: charkha feedback give INFERENCE --thumb up",
-    filters=["inference_id", "kind"],
+    filters=["inference_id", "episode_id", "kind", "since", "until"],
 )
 
 
@@ -145,7 +145,7 @@ add_list(
     lambda client, **query: client.runs.list(**query),
     ["id", "recipe", "status", "step", "steps", "error", "created_at"],
     empty="No runs. Start one: charkha runs start DATASET_VERSION_ID --endpoint NAME",
-    filters=["endpoint_id"],
+    filters=["endpoint_id", "dataset_version_id", "status"],
 )
 add_show(runs, lambda client, which: client.runs.get(which))
 
@@ -212,6 +212,24 @@ def _follow(client: Charkha, run_id: str, as_json: bool) -> Run:
     return run
 
 
+@runs.command("log")
+@click.argument("run_id")
+@workspace_option
+@json_option
+def run_log(run_id: str, workspace: str | None, as_json: bool) -> None:
+    """What happened in a run, line by line, as far as it has got."""
+    after: int | None = 0
+    with connect(workspace) as client:
+        while after is not None:
+            found = client.runs.log(run_id, after=after)
+            for line in found.lines:
+                if as_json:
+                    print_json(line)
+                else:
+                    click.echo(f"{cell(line.at)}  {line.text}")
+            after = found.next
+
+
 @runs.command("resume")
 @click.argument("run_id")
 @workspace_option
@@ -268,7 +286,7 @@ add_list(
     lambda client, **query: client.evaluations.list(**query),
     ["id", "suite_id", "candidate_version_id", "incumbent_version_id", "status", "created_at"],
     empty="No evaluations. Each candidate of an endpoint with a suite gets one by itself.",
-    filters=["suite_id"],
+    filters=["suite_id", "candidate_version_id", "status"],
 )
 add_show(evaluations, lambda client, which: client.evaluations.get(which))
 

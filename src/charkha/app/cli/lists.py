@@ -9,6 +9,14 @@ from charkha.app.cli.connection import connect
 from charkha.app.cli.output import details, json_option, page_options, print_json, show_page
 from charkha.client import Charkha
 
+_HELP = {
+    "since": "Not before this instant (ISO 8601 with its offset, or Z).",
+    "until": "Before this instant.",
+    "failed": "Only what the answering side failed at, or only the rest.",
+    "min_duration_ms": "Only what took so many milliseconds, or more.",
+    "q": "Only what has this text: requests and answers anywhere, names at their beginning.",
+}
+
 
 def workspace_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option `--workspace`."""
@@ -36,10 +44,16 @@ def add_list(
         show_page(page, columns, as_json=as_json, empty=empty)
 
     command = group.command("list", help="A page of the list, newest first.")(listing)
-    for name in ("endpoint" if each == "endpoint_id" else each for each in filters):
-        command.params.append(
-            click.Option([f"--{name.replace('_', '-')}"], help=f"Only this {name.replace('_', ' ')}.")
-        )
+    command.params += [option("endpoint" if each == "endpoint_id" else each) for each in filters]
+
+
+def option(name: str) -> click.Option:
+    """The option by which a list is narrowed."""
+    dashed = name.replace("_", "-")
+    if name == "failed":
+        return click.Option([f"--{dashed}/--not-{dashed}"], default=None, help=_HELP[name])
+    declared = ["--search", "q"] if name == "q" else [f"--{dashed}"]
+    return click.Option(declared, help=_HELP.get(name, f"Only this {name.replace('_', ' ')}."))
 
 
 def add_show(group: click.Group, fetch: Callable[[Charkha, str], Any], argument: str = "ID") -> None:

@@ -39,6 +39,7 @@ COMMANDS = {
     "backups": ("operating", "Backups in the home's own folder: list, verify."),
     "restore": ("operating", "Make an empty home from a backup."),
     "api": ("parts", "Run one gateway process (what `up` runs)."),
+    "web": ("parts", "Run the console's process (what `up` runs)."),
     "worker": ("parts", "Run one worker (what `up` runs)."),
     "shipper": ("parts", "Ship this machine's spool (what `up` runs)."),
     "postgres": ("parts", "Run the embedded PostgreSQL (what `up` runs)."),

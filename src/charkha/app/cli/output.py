@@ -41,7 +41,8 @@ def show_page(page: Any, columns: Sequence[str], *, as_json: bool, empty: str) -
         print_json(page)
         return
     if not page.data:
-        click.echo(empty)
+        # A page that only a part of a long list was searched for may be empty before the end.
+        click.echo(f"Nothing in this part of the list. More: --after {page.next}" if page.next else empty)
         return
     table([_fields(row) for row in page.data], columns)
     if page.next:

@@ -29,6 +29,14 @@ def api() -> None:
 
 
 @click.command()
+def web() -> None:
+    """Run the console's process, to which the gateways of this machine pass what is asked below /console."""
+    from charkha.app import api as part
+
+    part.run_console(_installation("console"))
+
+
+@click.command()
 def worker() -> None:
     """Run one worker: events, training, evaluation, rollouts."""
     from charkha.app import worker as part

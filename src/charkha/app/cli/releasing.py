@@ -17,7 +17,7 @@ add_list(
     lambda client, **query: client.versions.list(**query),
     ["id", "name", "number", "kind", "base_model", "created_at"],
     empty="No versions yet. `charkha spin` trains one.",
-    filters=["name"],
+    filters=["name", "q", "run_id", "endpoint_id"],
 )
 add_show(versions, lambda client, which: client.versions.get(which), "ID|NAME@NUMBER|NAME@ALIAS")
 
@@ -53,7 +53,7 @@ add_list(
     lambda client, **query: client.releases.list(**query),
     ["id", "candidate", "status", "share", "reason", "created_at"],
     empty="No rollouts yet. A candidate with better evidence begins one by itself.",
-    filters=["endpoint", "status"],
+    filters=["endpoint", "candidate", "status"],
 )
 add_show(releases, lambda client, which: client.releases.get(which))
 

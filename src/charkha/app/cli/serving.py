@@ -157,7 +157,10 @@ add_list(
     lambda client, **query: client.inferences.list(**query),
     ["id", "started_at", "model", "status", "duration_ms", "prompt_tokens", "completion_tokens"],
     empty="No requests yet. Send one: charkha chat smollm2-135m-instruct 'Hello'",
-    filters=["endpoint_id", "variant_id", "since", "until"],
+    filters=[
+        *("endpoint_id", "variant_id", "version_id", "status", "model", "error_code", "purpose", "episode_id"),
+        *("subject_id", "failed", "min_duration_ms", "since", "until", "q"),
+    ],
 )
 add_show(inferences, lambda client, which: client.inferences.get(which.removeprefix("chatcmpl-")))
 

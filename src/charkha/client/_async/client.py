@@ -4,7 +4,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from charkha.client._async import governing, operating, resources
+from charkha.client._async import governing, operating, releasing, resources
 from charkha.client._async.transport import Transport
 from charkha.client.types import Answer
 
@@ -29,8 +29,8 @@ class AsyncCharkha:
         key = api_key or os.environ.get("CHARKHA_API_KEY", "")
         url = base_url or os.environ.get("CHARKHA_URL", DEFAULT_URL)
         self.transport = Transport(url, key, workspace=workspace, timeout=timeout)
-        self.adapters = resources.Adapters(self.transport)
-        self.aliases = resources.Aliases(self.transport)
+        self.adapters = releasing.Adapters(self.transport)
+        self.aliases = releasing.Aliases(self.transport)
         self.audit = governing.Audit(self.transport)
         self.datasets = resources.Datasets(self.transport)
         self.endpoints = resources.Endpoints(self.transport)
@@ -38,13 +38,14 @@ class AsyncCharkha:
         self.feedback = resources.Feedback(self.transport)
         self.inferences = resources.Inferences(self.transport)
         self.keys = governing.Keys(self.transport)
+        self.lineage = releasing.Lineage(self.transport)
         self.policies = resources.Policies(self.transport)
-        self.releases = resources.Releases(self.transport)
+        self.releases = releasing.Releases(self.transport)
         self.runs = resources.Runs(self.transport)
         self.sessions = governing.Sessions(self.transport)
         self.suites = resources.Suites(self.transport)
         self.system = operating.System(self.transport)
-        self.versions = resources.Versions(self.transport)
+        self.versions = releasing.Versions(self.transport)
         self.workspaces = governing.Workspaces(self.transport)
 
     async def __aenter__(self) -> "AsyncCharkha":

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from charkha.client import types
+from charkha.client import details, histories, types
 from charkha.client._async.transport import Transport
 
 T = TypeVar("T")
@@ -15,6 +15,8 @@ Items = Sequence[Mapping[str, Any]]
 # Named here, because inside the classes below `list` is a method.
 Points = list[types.Point]
 Examples = list[dict[str, Any]]
+Trend = list[histories.TrendPoint]
+Recipes = list[details.Recipe]
 
 
 class Resource:
@@ -48,17 +50,20 @@ class Endpoints(Resource):
         body = {"name": name, "labels": labels, "keeps_content": keeps_content, "variant": variant or {}}
         return await self._post("/endpoints", types.Endpoint, body)
 
-    async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Endpoint]:
-        """Endpoints, newest first, each with its live plan and the variants that it names."""
-        return await self._page("/endpoints", types.Endpoint, {"after": after, "limit": limit})  # type: ignore[no-any-return]
+    async def list(self, *, live: bool = False, after: Id | None = None, limit: int = 50) -> types.Page[types.Endpoint]:
+        """Endpoints, newest first; `live`: each with its live plan and the variants that it names."""
+        query = {"variants": "live" if live else None, "after": after, "limit": limit}
+        return await self._page("/endpoints", types.Endpoint, query)  # type: ignore[no-any-return]
 
     async def get(self, endpoint: Id, *, only_live: bool = False) -> types.Endpoint:
         """An endpoint by name or id, with its live plan and all its variants, or only the plan's."""
         return await self._get(f"/endpoints/{endpoint}", types.Endpoint, variants="live" if only_live else "all")
 
-    async def variants(self, endpoint: Id, *, after: Id | None = None, limit: int = 50) -> types.Page[types.Variant]:
-        """The variants that an endpoint has had, newest first."""
-        query = {"after": after, "limit": limit}
+    async def variants(
+        self, endpoint: Id, *, ids: Sequence[Id] | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[types.Variant]:
+        """The variants that an endpoint has had, newest first; of `ids` only, if given."""
+        query = {"id": ids, "after": after, "limit": limit}
         return await self._page(f"/endpoints/{endpoint}/variants", types.Variant, query)  # type: ignore[no-any-return]
 
     async def update(self, endpoint: Id, *, keeps_content: bool) -> types.Endpoint:
@@ -92,20 +97,25 @@ class Inferences(Resource):
         *,
         endpoint_id: Id | None = None,
         variant_id: Id | None = None,
+        version_id: Id | None = None,
+        status: int | None = None,
+        failed: bool | None = None,
+        min_duration_ms: float | None = None,
         since: str | None = None,
         until: str | None = None,
+        q: str | None = None,
         after: Id | None = None,
         limit: int = 50,
+        **equal: str | None,
     ) -> types.Page[types.Inference]:
-        """Requests, newest first; times are ISO 8601."""
-        query = {
-            "endpoint_id": endpoint_id,
-            "variant_id": variant_id,
-            "since": since,
-            "until": until,
-            "after": after,
-            "limit": limit,
-        }
+        """Requests, newest first; times are ISO 8601, `q` a text in request or answer.
+
+        `equal` may name model, error_code, purpose, episode_id and subject_id. A page may be short, or empty, before
+        the end: go on with `next`.
+        """
+        query: dict[str, Any] = {"endpoint_id": endpoint_id, "variant_id": variant_id, "version_id": version_id}
+        query |= {"status": status, "failed": failed, "min_duration_ms": min_duration_ms, **equal}
+        query |= {"since": since, "until": until, "q": q, "after": after, "limit": limit}
         return await self._page("/inferences", types.Inference, query)  # type: ignore[no-any-return]
 
     async def get(self, inference_id: Id) -> types.InferenceDetail:
@@ -123,7 +133,7 @@ class Feedback(Resource):
         """
         key = fields.pop("idempotency_key", None)
         headers = {"idempotency-key": str(key)} if key is not None else {}
-        body = _without_none({"kind": kind, "inference_id": inference_id, **fields})
+        body = without_none({"kind": kind, "inference_id": inference_id, **fields})
         return await self._post("/feedback", types.Feedback, body, idempotent=True, headers=headers)
 
     async def give_many(self, items: Items) -> list[types.Feedback]:
@@ -131,11 +141,24 @@ class Feedback(Resource):
         return await self._post("/feedback/batch", list[types.Feedback], {"items": items}, idempotent=True)
 
     async def list(
-        self, *, inference_id: Id | None = None, kind: str | None = None, after: Id | None = None, limit: int = 50
+        self,
+        *,
+        inference_id: Id | Sequence[Id] | None = None,
+        episode_id: str | None = None,
+        kind: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        after: Id | None = None,
+        limit: int = 50,
     ) -> types.Page[types.Feedback]:
-        """Feedback, newest first."""
-        query = {"inference_id": inference_id, "kind": kind, "after": after, "limit": limit}
+        """Feedback, newest first: on one inference or up to 100, if given. Times are ISO 8601."""
+        query: dict[str, Any] = {"inference_id": inference_id, "episode_id": episode_id, "kind": kind}
+        query |= {"since": since, "until": until, "after": after, "limit": limit}
         return await self._page("/feedback", types.Feedback, query)  # type: ignore[no-any-return]
+
+    async def trend(self, *, since: str | None = None, until: str | None = None, bucket: str = "day") -> Trend:
+        """How much feedback of each kind came in each `bucket`, hour or day (UTC); the last 14 days unless told."""
+        return await self._get("/feedback/trend", Trend, since=since, until=until, bucket=bucket)
 
 
 class Datasets(Resource):
@@ -195,7 +218,7 @@ class Policies(Resource):
         return await self._transport.call("PUT", f"/training-policies/{endpoint_id}", types.Policy, body=body)
 
     async def get(self, endpoint_id: Id) -> types.Policy:
-        """The policy of an endpoint."""
+        """The policy of an endpoint, and how many lessons wait for the next training."""
         return await self._get(f"/training-policies/{endpoint_id}", types.Policy)
 
     async def list(
@@ -220,22 +243,37 @@ class Runs(Resource):
             "config": config,
             "seed": seed,
         }
-        return await self._post("/runs", types.Run, _without_none(body))
+        return await self._post("/runs", types.Run, without_none(body))
 
     async def list(
-        self, *, endpoint_id: Id | None = None, after: Id | None = None, limit: int = 50
+        self,
+        *,
+        endpoint_id: Id | None = None,
+        dataset_version_id: Id | Sequence[Id] | None = None,
+        status: str | None = None,
+        after: Id | None = None,
+        limit: int = 50,
     ) -> types.Page[types.Run]:
-        """Runs, newest first."""
-        query = {"endpoint_id": endpoint_id, "after": after, "limit": limit}
+        """Runs, newest first; of several data set versions where a list of them is given."""
+        query: dict[str, Any] = {"endpoint_id": endpoint_id, "dataset_version_id": dataset_version_id}
+        query |= {"status": status, "after": after, "limit": limit}
         return await self._page("/runs", types.Run, query)  # type: ignore[no-any-return]
 
     async def get(self, run_id: Id) -> types.Run:
         """One run and how far it is."""
         return await self._get(f"/runs/{run_id}", types.Run)
 
-    async def points(self, run_id: Id) -> Points:
-        """The curve of a run: loss and speed by step."""
-        return await self._get(f"/runs/{run_id}/points", list[types.Point])
+    async def recipes(self) -> Recipes:
+        """What a run can be: recipes, each with the JSON schema of its configuration."""
+        return await self._get("/recipes", list[details.Recipe])
+
+    async def points(self, run_id: Id, *, most: int | None = None) -> Points:
+        """The curve of a run, loss and speed by step; all of it in at most `most` points, or else its first 5,000."""
+        return await self._get(f"/runs/{run_id}/points", list[types.Point], most=most)
+
+    async def log(self, run_id: Id, *, after: int = 0, limit: int = 500, last: int | None = None) -> histories.Log:
+        """The log of a run after a line: what its worker did, its recipe's reports, standard error; or its `last` lines."""
+        return await self._get(f"/runs/{run_id}/log", histories.Log, after=after, limit=limit, last=last)
 
     async def cancel(self, run_id: Id) -> types.Run:
         """Stop a run; its last checkpoint stays."""
@@ -279,13 +317,21 @@ class Evaluations(Resource):
             "candidate_version_id": candidate_version_id,
             "incumbent_version_id": incumbent_version_id,
         }
-        return await self._post("/evaluations", types.Evaluation, _without_none(body))
+        return await self._post("/evaluations", types.Evaluation, without_none(body))
 
     async def list(
-        self, *, suite_id: Id | None = None, after: Id | None = None, limit: int = 50
+        self,
+        *,
+        suite_id: Id | None = None,
+        candidate_version_id: Id | Sequence[Id] | None = None,
+        status: str | None = None,
+        newest: bool = False,
+        after: Id | None = None,
+        limit: int = 50,
     ) -> types.Page[types.Evaluation]:
-        """Evaluations, newest first."""
-        query = {"suite_id": suite_id, "after": after, "limit": limit}
+        """Evaluations, newest first: of one candidate or several, if given, and of each the `newest` alone if wanted."""
+        query: dict[str, Any] = {"suite_id": suite_id, "candidate_version_id": candidate_version_id}
+        query |= {"status": status, "newest": newest, "after": after, "limit": limit}
         return await self._page("/evaluations", types.Evaluation, query)  # type: ignore[no-any-return]
 
     async def get(self, evaluation_id: Id) -> types.Evaluation:
@@ -293,86 +339,6 @@ class Evaluations(Resource):
         return await self._get(f"/evaluations/{evaluation_id}", types.Evaluation)
 
 
-class Versions(Resource):
-    """The registry: every model that serves."""
-
-    async def list(
-        self, *, name: str | None = None, after: Id | None = None, limit: int = 50
-    ) -> types.Page[types.Version]:
-        """Versions, newest first."""
-        query = {"name": name, "after": after, "limit": limit}
-        return await self._page("/versions", types.Version, query)  # type: ignore[no-any-return]
-
-    async def get(self, version: Id) -> types.Version:
-        """A version by id, `name@number` or `name@alias`."""
-        return await self._get(f"/versions/{version}", types.Version)
-
-    async def lineage(self, version: Id) -> dict[str, Any]:
-        """What a version was made of: run, data set version, inferences."""
-        return await self._get(f"/versions/{version}/lineage", dict[str, Any])
-
-
-class Aliases(Resource):
-    """Names that point at versions."""
-
-    async def set(self, name: str, alias: str, version: Id) -> dict[str, Any]:
-        """Point an alias at a version."""
-        body = {"version": str(version)}
-        return await self._transport.call("PUT", f"/aliases/{name}/{alias}", dict[str, Any], body=body)
-
-    async def delete(self, name: str, alias: str) -> dict[str, Any]:
-        """Remove an alias."""
-        return await self._transport.call("DELETE", f"/aliases/{name}/{alias}", dict[str, Any])
-
-
-class Adapters(Resource):
-    """Adapters and where they are warm."""
-
-    async def list(
-        self, *, name: str | None = None, after: Id | None = None, limit: int = 50
-    ) -> types.Page[types.AdapterState]:
-        """Every adapter of the workspace with its state on each engine."""
-        query = {"name": name, "after": after, "limit": limit}
-        return await self._page("/adapters", types.AdapterState, query)  # type: ignore[no-any-return]
-
-    async def upload(self, content: bytes, *, name: str, base: Id) -> types.Version:
-        """Register an adapter that was trained elsewhere (GGUF), as a version of `name` on the base version `base`."""
-        query = {"name": name, "base": str(base)}
-        headers = {"content-type": "application/octet-stream"}
-        return await self._transport.call(
-            "POST", "/adapters", types.Version, content=content, query=query, headers=headers
-        )
-
-
-class Releases(Resource):
-    """Rollouts: how a version takes over."""
-
-    async def begin(
-        self, *, endpoint: Id, version: Id, steps: Sequence[int] | None = None, **rules: Any
-    ) -> types.Rollout:
-        """Begin a rollout of a version on an endpoint; live feedback decides each step."""
-        body = {"endpoint": str(endpoint), "version": str(version), "steps": steps, **rules}
-        return await self._post("/releases", types.Rollout, _without_none(body))
-
-    async def list(
-        self, *, endpoint: Id | None = None, status: str | None = None, after: Id | None = None, limit: int = 50
-    ) -> types.Page[types.Rollout]:
-        """Rollouts, newest first."""
-        query = {"endpoint": endpoint, "status": status, "after": after, "limit": limit}
-        return await self._page("/releases", types.Rollout, query)  # type: ignore[no-any-return]
-
-    async def get(self, release_id: Id) -> types.Release:
-        """One rollout with every decision."""
-        return await self._get(f"/releases/{release_id}", types.Release)
-
-    async def cancel(self, release_id: Id, *, reason: str = "asked for") -> types.Rollout:
-        """Stop a rollout and go back to the baseline."""
-        return await self._post(f"/releases/{release_id}/cancel", types.Rollout, {"reason": reason})
-
-    async def promote(self, release_id: Id, *, reason: str) -> types.Rollout:
-        """Override the evidence; the audit trail records it with the reason."""
-        return await self._post(f"/releases/{release_id}/promote", types.Rollout, {"reason": reason})
-
-
-def _without_none(body: dict[str, Any]) -> dict[str, Any]:
+def without_none(body: dict[str, Any]) -> dict[str, Any]:
+    """A body without the fields that were not given."""
     return {key: value for key, value in body.items() if value is not None}

@@ -50,10 +50,20 @@ class Audit(Resource):
     """Who did what."""
 
     def list(
-        self, *, action: str | None = None, after: Id | None = None, limit: int = 50
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        target_kind: str | None = None,
+        target_id: Id | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        after: Id | None = None,
+        limit: int = 50,
     ) -> types.Page[types.AuditRow]:
-        """Actions, newest first."""
-        query = {"action": action, "after": after, "limit": limit}
+        """Actions, newest first; times are ISO 8601. A page may be short, or empty, before the end: go on with `next`."""
+        query: dict[str, Any] = {"actor": actor, "action": action, "target_kind": target_kind, "target_id": target_id}
+        query |= {"since": since, "until": until, "after": after, "limit": limit}
         return self._page("/audit", types.AuditRow, query)  # type: ignore[no-any-return]
 
 

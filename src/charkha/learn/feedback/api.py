@@ -4,17 +4,19 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Header, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from charkha.core.errors import Invalid
 from charkha.govern.access import Access, Caller
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
 from charkha.learn.feedback.domain import KEY_LIMIT, NAME_LIMIT, TEXT_LIMIT, Draft, Kind, inference_id
-from charkha.learn.feedback.service import BATCH_LIMIT, Feedback, FeedbackService
+from charkha.learn.feedback.service import BATCH_LIMIT, Bucket, Feedback, FeedbackService, TrendPoint
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
 _TENSORZERO_TEXTS: dict[str, Kind] = {"comment": "comment", "demonstration": "correction"}
+MOST_INFERENCES = 100
+InferenceName = Annotated[str, StringConstraints(max_length=100)]
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=KEY_LIMIT, description="Sent again under the same key, a request has no second effect."),
@@ -119,19 +121,41 @@ def router(feedback: FeedbackService, access: Access) -> Router:
 
     @api.get("/feedback")
     async def list_feedback(
-        inference: str | None = Query(None, alias="inference_id", max_length=100),
+        inferences: list[InferenceName] | None = Query(
+            None, alias="inference_id", max_length=MOST_INFERENCES, description="On this answer; may be repeated."
+        ),
         episode_id: str | None = Query(None, max_length=NAME_LIMIT, pattern=_NO_NUL),
         kind: Kind | None = None,
+        since: AwareDatetime | None = Query(None, description="Not before this instant."),
+        until: AwareDatetime | None = Query(None, description="Before this instant."),
         after: UUID | None = Query(None, description="`next` of the page before."),
         limit: int = Query(50, ge=1, le=500),
         caller: Caller = access.require("feedback.read"),
     ) -> Page[Feedback]:
-        """The workspace's feedback, newest first."""
-        about = inference_id(inference) if inference else None
+        """The workspace's feedback, newest first. A page may be short, or empty, while `next` says where to go on."""
+        about = [inference_id(each) for each in inferences] if inferences else None
         async with caller.transaction() as tx:
             return await feedback.listed(
-                tx, inference_id=about, episode_id=episode_id, kind=kind, after=after, limit=limit
+                tx,
+                inference_ids=about,
+                episode_id=episode_id,
+                kind=kind,
+                since=since,
+                until=until,
+                after=after,
+                limit=limit,
             )
+
+    @api.get("/feedback/trend")
+    async def feedback_trend(
+        since: AwareDatetime | None = Query(None, description="Not before this instant; 14 days ago if absent."),
+        until: AwareDatetime | None = Query(None, description="Before this instant; now if absent."),
+        bucket: Bucket = "day",
+        caller: Caller = access.require("feedback.read"),
+    ) -> list[TrendPoint]:
+        """How much feedback of each kind came in each hour or day (UTC), and the mean of its values."""
+        async with caller.transaction() as tx:
+            return await feedback.trend(tx, since=since, until=until, bucket=bucket)
 
     return api
 

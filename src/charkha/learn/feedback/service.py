@@ -1,28 +1,31 @@
 """Giving feedback, and what other parts learn from it: lessons for training, scores for rollouts."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 
+from charkha.core.clock import earlier, in_utc, now
 from charkha.core.errors import Conflict, Invalid
 from charkha.core.events import FeedbackGathered
-from charkha.core.ids import minted_by, uuid7
+from charkha.core.ids import id_range, minted_by, uuid7
 from charkha.govern import audit
 from charkha.kit.crashpoints import crashpoint
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Tx
 from charkha.kit.eventlog import EventLog
-from charkha.kit.paging import Page, page
+from charkha.kit.paging import Page
 from charkha.learn.feedback import domain, store
 from charkha.learn.feedback.domain import SCORING, TEACHING, Draft, Kind, Lesson, Score
-from charkha.learn.tables import feedback
 
 BATCH_LIMIT = 1_000
-LESSONS_LIMIT = 100_000
+LESSONS_LIMIT, TEACHING_LIMIT = 100_000, 10_000
+TREND_SPAN, TREND_LIMIT = timedelta(days=14), 1_000
+Bucket = Literal["hour", "day"]
+_WIDTHS: dict[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 
 class Feedback(msgspec.Struct, frozen=True):
@@ -40,6 +43,18 @@ class Feedback(msgspec.Struct, frozen=True):
     actor: str
     idempotency_key: str | None
     created_at: datetime
+
+
+class TrendPoint(msgspec.Struct, frozen=True):
+    """How much feedback of a kind came in the hour or day that begins `at`.
+
+    `mean` is of its values: None for kinds without one, and for metrics, whose numbers measure different things.
+    """
+
+    at: datetime
+    kind: str
+    count: int
+    mean: float | None
 
 
 class FeedbackService:
@@ -81,18 +96,45 @@ class FeedbackService:
         self,
         tx: Tx,
         *,
-        inference_id: UUID | None = None,
+        inference_ids: Sequence[UUID] | None = None,
         episode_id: str | None = None,
         kind: Kind | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         after: UUID | None = None,
         limit: int = 50,
     ) -> Page[Feedback]:
-        """The workspace's feedback, newest first, that matches everything given."""
-        query = sa.select(feedback).where(feedback.c.workspace_id == tx.workspace_id)
-        for name, value in (("inference_id", inference_id), ("episode_id", episode_id), ("kind", kind)):
-            if value is not None:
-                query = query.where(feedback.c[name] == value)
-        return await page(tx, query, feedback, _feedback, after=after, limit=limit)
+        """The workspace's feedback, newest first, that matches everything given: on any of `inference_ids`, if given."""
+        about = None if inference_ids is None else list(inference_ids)
+        equal = {"inference_id": about, "episode_id": episode_id, "kind": kind}
+        given = {name: value for name, value in equal.items() if value is not None}
+        return await store.listed(tx, id_range(since, until), given, _feedback, after=after, limit=limit)
+
+    async def trend(
+        self, tx: Tx, *, since: datetime | None = None, until: datetime | None = None, bucket: Bucket = "day"
+    ) -> list[TrendPoint]:
+        """How much feedback of each kind came in each hour or day (UTC) of [since, until), and what it says on average.
+
+        The last 14 days, today among them, unless `since` is given. Raises Invalid for more than 1,000 buckets.
+        """
+        until = in_utc(until or now())
+        day = earlier(until, TREND_SPAN - _WIDTHS["day"]).replace(hour=0, minute=0, second=0, microsecond=0)
+        since = in_utc(since) if since else day
+        if (until - since) / _WIDTHS[bucket] > TREND_LIMIT:
+            raise Invalid(
+                f"From 'since' to 'until' there are more than {TREND_LIMIT:,} {bucket}s.",
+                param="since",
+                remedy="Ask for a shorter time" + (", or for days." if bucket == "hour" else "."),
+            )
+        return [TrendPoint(**row._mapping) for row in await store.trend(tx, since, until, _WIDTHS[bucket])]
+
+    async def ids_on(self, tx: Tx, inference_id: UUID, *, limit: int) -> list[UUID]:
+        """The feedback on an inference, newest first."""
+        return await store.ids_on(tx, inference_id, limit)
+
+    async def inference_of(self, tx: Tx, feedback_id: UUID) -> UUID | None:
+        """The inference that a piece of feedback is on; None for feedback on an episode, or that is not there."""
+        return await store.inference_of(tx, feedback_id)
 
     async def lessons(self, tx: Tx, *, after: UUID | None = None, limit: int = LESSONS_LIMIT) -> list[Lesson]:
         """One lesson for each inference that feedback teaches something about, by the id of the feedback that decides.
@@ -104,6 +146,13 @@ class FeedbackService:
         lessons = [domain.lesson(inference, given) for inference, given in signals.items()]
         found = [each for each in lessons if each and (after is None or each.feedback_id > after)]
         return sorted(found, key=lambda lesson: lesson.feedback_id)
+
+    async def teaching(self, tx: Tx, *, after: UUID | None = None, limit: int = TEACHING_LIMIT) -> list[UUID]:
+        """The inferences that `lessons` would have a lesson about: cheap to count, for no text is read.
+
+        Of more than `limit` pieces of feedback that could teach, those of the last ones.
+        """
+        return await store.teaching(tx, after=after, limit=limit)
 
     async def judged(self, tx: Tx, inference_ids: Collection[UUID]) -> dict[UUID, Score]:
         """The score of each inference that has one, with the feedback that decided it: its id tells when."""

@@ -3,12 +3,16 @@
 from typing import Any
 from uuid import UUID
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from charkha.govern.access import Access, Caller
 from charkha.kit.http import Router
-from charkha.learn.policies.domain import Policy
+from charkha.kit.paging import Page
+from charkha.learn.policies.domain import Outlook, Policy
 from charkha.learn.policies.service import PolicyService
+
+MOST_ENDPOINTS = 500
 
 
 class PolicyIn(BaseModel):
@@ -32,10 +36,23 @@ def router(policies: PolicyService, access: Access) -> Router:
         async with caller.transaction() as tx:
             return await policies.put(tx, endpoint_id, **body.model_dump())
 
-    @api.get("/training-policies/{endpoint_id}")
-    async def get_policy(endpoint_id: UUID, caller: Caller = access.require("run.read")) -> Policy:
-        """The policy of an endpoint."""
+    @api.get("/training-policies")
+    async def list_policies(
+        endpoint_ids: list[UUID] | None = Query(
+            None, alias="endpoint_id", max_length=MOST_ENDPOINTS, description="Of this endpoint; may be repeated."
+        ),
+        after: UUID | None = None,
+        limit: int = 50,
+        caller: Caller = access.require("run.read"),
+    ) -> Page[Policy]:
+        """The workspace's policies, those of the newest endpoints first."""
         async with caller.transaction() as tx:
-            return await policies.get(tx, endpoint_id)
+            return await policies.listed(tx, endpoint_ids=endpoint_ids, after=after, limit=limit)
+
+    @api.get("/training-policies/{endpoint_id}")
+    async def get_policy(endpoint_id: UUID, caller: Caller = access.require("run.read")) -> Outlook:
+        """The policy of an endpoint, and how many new lessons wait for the next training."""
+        async with caller.transaction() as tx:
+            return await policies.outlook(tx, endpoint_id)
 
     return api

@@ -30,6 +30,16 @@ class Policy(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class Outlook(Policy, frozen=True):
+    """A policy, and how many lessons of its endpoint wait for the next training.
+
+    Counted as training counts them, but that no content is read (one whose prompt is empty counts), and not beyond the
+    last 10,000 pieces of feedback.
+    """
+
+    lessons_waiting: int
+
+
 def on_their_way(lessons: Iterable[Lesson], known: Collection[UUID], at: datetime) -> bool:
     """Whether a lesson's inference is not in the log yet, but may still come."""
     missing = (lesson.inference_id for lesson in lessons if lesson.inference_id not in known)

@@ -1,8 +1,10 @@
 """Training policies: set by people, considered whenever feedback comes, and then lessons become a run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from charkha.core.clock import now
 from charkha.core.errors import Invalid, Misconfigured, NotFound
@@ -13,8 +15,9 @@ from charkha.kit.db import Database, Tx
 from charkha.kit.jobs import Jobs
 from charkha.kit.lineage import Node
 from charkha.kit.locks import exclusively
+from charkha.kit.paging import Page
 from charkha.learn.policies import domain, store
-from charkha.learn.policies.domain import Policy
+from charkha.learn.policies.domain import Outlook, Policy
 from charkha.learn.ports import Datasets, Endpoints, Feedback, Inferences, Lesson, Suites, TrainingBase
 from charkha.learn.runs.service import RunService, checked_config
 
@@ -81,6 +84,19 @@ class PolicyService:
                 "This endpoint has no training policy.", remedy="Set one: PUT /training-policies/{endpoint_id}."
             )
         return found
+
+    async def outlook(self, tx: Tx, endpoint_id: UUID) -> Outlook:
+        """An endpoint's policy with the lessons that have come since the last training. Raises NotFound."""
+        policy = await self.get(tx, endpoint_id)
+        taught = await self._feedback.teaching(tx, after=policy.considered_until)
+        waiting = await self._inferences.count_kept(tx, endpoint_id, taught)
+        return Outlook(**msgspec.structs.asdict(policy), lessons_waiting=waiting)
+
+    async def listed(
+        self, tx: Tx, *, endpoint_ids: Collection[UUID] | None = None, after: UUID | None = None, limit: int = 50
+    ) -> Page[Policy]:
+        """The workspace's policies, those of the newest endpoints first; of `endpoint_ids` only, if given."""
+        return await store.listed(tx, endpoint_ids=endpoint_ids, after=after, limit=limit)
 
     async def consider(self, tx: Tx, event: FeedbackGathered) -> None:
         """Feedback came: train every endpoint that now has enough new lessons."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from charkha.learn.recipes.training import Training
 
 name: Final = "sft"
+description: Final = "Fine-tunes a LoRA adapter on prompts with known answers."
 
 _NICENESS: Final = 10
 _ARTEFACTS: Final = ("adapter.safetensors", "adapter_config.json", "adapter.gguf")

@@ -6,15 +6,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from charkha.govern.access import Access, Caller
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
-from charkha.learn.runs.domain import ENDED, Point, Run
+from charkha.learn.recipes.catalogue import Recipe, recipes
+from charkha.learn.runs.domain import ENDED, Log, Point, Run, Status
 from charkha.learn.runs.service import RunService
 
+MOST_VERSIONS = 500
 _LOOK_SECONDS = 0.5
 _LOOKS_PER_COMMENT = 30
 
@@ -44,13 +47,21 @@ def router(runs: RunService, access: Access) -> Router:
     @api.get("/runs")
     async def list_runs(
         endpoint_id: UUID | None = None,
+        dataset_version_id: list[UUID] = Query([], max_length=MOST_VERSIONS, description="Of these; may be repeated."),
+        status: Status | None = None,
         after: UUID | None = None,
         limit: int = 50,
         caller: Caller = access.require("run.read"),
     ) -> Page[Run]:
         """The workspace's runs, newest first."""
+        about: dict[str, Any] = {"endpoint_id": endpoint_id, "dataset_version_ids": dataset_version_id}
         async with caller.transaction() as tx:
-            return await runs.listed(tx, endpoint_id=endpoint_id, after=after, limit=limit)
+            return await runs.listed(tx, **about, status=status, after=after, limit=limit)
+
+    @api.get("/recipes")
+    async def list_recipes(caller: Caller = access.require("run.read")) -> list[Recipe]:
+        """How can be learned here, and the JSON schema of each recipe's configuration."""
+        return recipes()
 
     @api.get("/runs/{run_id}")
     async def get_run(run_id: UUID, caller: Caller = access.require("run.read")) -> Run:
@@ -60,11 +71,26 @@ def router(runs: RunService, access: Access) -> Router:
 
     @api.get("/runs/{run_id}/points")
     async def list_points(
-        run_id: UUID, after_step: int = -1, caller: Caller = access.require("run.read")
+        run_id: UUID,
+        after_step: int = -1,
+        most: int | None = Query(None, ge=2, le=5000, description="All of it in so many points: means of neighbours."),
+        caller: Caller = access.require("run.read"),
     ) -> list[Point]:
-        """The run's curve."""
+        """The run's curve: at most 5,000 points after a step, or the whole in `most` points."""
         async with caller.transaction() as tx:
-            return await runs.points(tx, run_id, after_step=after_step)
+            return await runs.points(tx, run_id, after_step=after_step, most=most)
+
+    @api.get("/runs/{run_id}/log")
+    async def get_log(
+        run_id: UUID,
+        after: int = Query(0, ge=0, lt=2**31, description="The number of the last line that is known."),
+        limit: int = Query(500, ge=1, le=1000),
+        last: int | None = Query(None, ge=1, le=1000, description="So many lines from its end, instead of `limit`."),
+        caller: Caller = access.require("run.read"),
+    ) -> Log:
+        """The run's log, as it is written: what its worker did, its recipe's reports in words, and standard error."""
+        async with caller.transaction() as tx:
+            return await runs.log(tx, run_id, after=after, limit=limit, last=last)
 
     @api.post("/runs/{run_id}/cancel")
     async def cancel_run(run_id: UUID, caller: Caller = access.require("run.write")) -> Run:

@@ -19,7 +19,10 @@ MOST_CRASHES = 3
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One training run. `seconds_left` is the recipe's estimate; `result` holds addresses of blobs and the record."""
+    """One training run. `seconds_left` is the recipe's estimate; `result` holds addresses of blobs and the record.
+
+    `loss` is of the newest point of its curve, None before there is one.
+    """
 
     id: UUID
     endpoint_id: UUID | None
@@ -39,6 +42,7 @@ class Run(msgspec.Struct, frozen=True):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    loss: float | None = None
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -48,6 +52,21 @@ class Point(msgspec.Struct, frozen=True):
     loss: float
     learning_rate: float | None = None
     tokens_per_second: float | None = None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a run's log; numbers begin with 1."""
+
+    number: int
+    at: datetime
+    text: str
+
+
+class Log(msgspec.Struct, frozen=True):
+    """Lines of a run's log, in order. `next` is the `after` of the following ones, or None where there are none yet."""
+
+    lines: list[Line]
+    next: int | None
 
 
 class Started(msgspec.Struct, frozen=True, tag="started", tag_field="event"):

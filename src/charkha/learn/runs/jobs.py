@@ -5,7 +5,9 @@ checkpoint. A recipe that is killed is started again at once, unless it gets no 
 """
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -22,6 +24,7 @@ from charkha.learn.ports import Datasets, ModelFiles
 from charkha.learn.runs import domain, store
 from charkha.learn.runs.claim import ACTOR, Claim, Superseded
 from charkha.learn.runs.directory import RunDirectory
+from charkha.learn.runs.journal import Follower, Journal
 from charkha.learn.runs.service import JOB
 
 BEAT_SECONDS = 1.0
@@ -88,7 +91,9 @@ class Trainer:
         if claim.run.cancel_requested:
             await claim.end("cancelled")
             return
-        directory = RunDirectory(self._home, claim.run, self._defaults(claim.run.recipe))
+        defaults = self._defaults(claim.run.recipe)
+        directory = RunDirectory(self._home, claim.run, defaults)
+        claim.journal.say(*_introduction(claim.run, defaults))
         await self._prepare(claim, directory)
         if await self._train(claim, directory) == "succeeded":
             await self._store(claim, directory)
@@ -106,12 +111,17 @@ class Trainer:
             await claim.end("failed", str(error))
             return
         run_id, delay = str(claim.run.id), self._backoff.draw(claim.run.attempt)
-        async with self._database.workspace(claim.workspace_id, ACTOR) as tx:
-            await self._jobs.defer(tx, JOB, lock=f"run:{run_id}", delay=delay, run_id=run_id)
+        try:
+            async with self._database.workspace(claim.workspace_id, ACTOR) as tx:
+                await claim.pause(tx, str(error))
+                await self._jobs.defer(tx, JOB, lock=f"run:{run_id}", delay=delay, run_id=run_id)
+        except Superseded:
+            log.warning("run.superseded", run_id=run_id, attempt=claim.run.attempt)
 
     async def _prepare(self, claim: Claim, directory: RunDirectory) -> None:
         async with self._database.workspace(claim.workspace_id, ACTOR) as tx:
             examples = await self._datasets.examples(tx, claim.run.dataset_version_id)
+        claim.journal.say(f"Data set version {claim.run.dataset_version_id}: {len(examples):,} examples.")
         with plugins.boundary("The run's directory"):
             await asyncio.to_thread(directory.prepare, examples, self._models.gguf(claim.run.base_model))
 
@@ -127,25 +137,32 @@ class Trainer:
                 return outcome
             crashes = crashes.after(heard.furthest)
             log.warning("recipe.crashed", run_id=str(claim.run.id), how=explain(exit_status), count=crashes.count)
+            claim.journal.say(f"The recipe ended without a result ({explain(exit_status)}).")
             if crashes.hopeless:
                 raise _hopeless(exit_status, directory)
+            claim.journal.say("It is started again, and goes on from its last checkpoint.")
             await asyncio.sleep(self._backoff.draw(crashes.count))
 
     async def _process(self, claim: Claim, directory: RunDirectory, heard: domain.Heard) -> tuple[int, bool]:
         """One process of the recipe: its exit status, and whether it was told to stop because the run is cancelled."""
         heard.end, stopping, recipe = None, False, _module(claim.run.recipe)
+        errors = Follower(directory.log)
         async with programs.running(recipe, directory.run_json, log=directory.log, nice=self._nice) as program:
-            listening = asyncio.create_task(_listen(program, heard))
+            listening = asyncio.create_task(_listen(program, heard, claim.journal))
             try:
                 while not listening.done():
                     await asyncio.wait({listening}, timeout=BEAT_SECONDS)
+                    claim.journal.say(*await asyncio.to_thread(errors.read))
                     if await _beat(claim, heard) and not stopping:
                         stopping = True
+                        claim.journal.say("The run shall be cancelled: the recipe is told to stop.")
                         program.stop()
                 await listening
             finally:
                 listening.cancel()
-            return await program.ended(), stopping
+            exit_status = await program.ended()
+        claim.journal.say(*await asyncio.to_thread(errors.read, to_end=True))
+        return exit_status, stopping
 
     async def _store(self, claim: Claim, directory: RunDirectory) -> None:
         files = await asyncio.to_thread(directory.artefacts)
@@ -164,12 +181,20 @@ async def _beat(claim: Claim, heard: domain.Heard) -> bool:
         return False
 
 
-async def _listen(program: programs.Program, heard: domain.Heard) -> None:
+async def _listen(program: programs.Program, heard: domain.Heard, journal: Journal) -> None:
     async for event in program.events():
+        journal.hear(event)
         try:
             heard.take(event)
         except msgspec.ValidationError:
             log.info("recipe.said", **{f"recipe_{key}": value for key, value in event.items()})
+
+
+def _introduction(run: domain.Run, defaults: Mapping[str, Any]) -> Iterator[str]:
+    """How an attempt's log begins."""
+    yield f"Attempt {run.attempt}: recipe {run.recipe} on {run.base_model}, seed {run.seed}."
+    chosen = {**defaults, **run.config}
+    yield f"Configuration: {', '.join(f'{name}={value}' for name, value in chosen.items()) or 'none'}."
 
 
 def _module(recipe: str) -> str:

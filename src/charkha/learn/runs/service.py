@@ -1,5 +1,6 @@
 """Runs as people and policies see them: asked for, listed, watched, cancelled, taken up again."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from charkha.kit.jobs import Jobs
 from charkha.kit.paging import Page
 from charkha.learn.ports import Datasets, Endpoints
 from charkha.learn.runs import store
-from charkha.learn.runs.domain import Point, Run, RunResult, problem
+from charkha.learn.runs.domain import Log, Point, Run, RunResult, Status, problem
 
 JOB = "learn.run"
 
@@ -77,15 +78,34 @@ class RunService:
         return await store.get(tx, run_id)
 
     async def listed(
-        self, tx: Tx, *, endpoint_id: UUID | None = None, after: UUID | None = None, limit: int = 50
+        self,
+        tx: Tx,
+        *,
+        endpoint_id: UUID | None = None,
+        dataset_version_ids: Collection[UUID] = (),
+        status: Status | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
     ) -> Page[Run]:
-        """Runs, newest first, of one endpoint if given."""
-        return await store.listed(tx, endpoint_id=endpoint_id, after=after, limit=limit)
+        """Runs, newest first, that match everything given: learned from any of `dataset_version_ids`, if given."""
+        versions = list(dataset_version_ids) or None
+        equal = {"endpoint_id": endpoint_id, "dataset_version_id": versions, "status": status}
+        return await store.listed(tx, equal, after=after, limit=limit)
 
-    async def points(self, tx: Tx, run_id: UUID, *, after_step: int = -1) -> list[Point]:
-        """The run's curve after a step. Raises NotFound."""
+    async def points(self, tx: Tx, run_id: UUID, *, after_step: int = -1, most: int | None = None) -> list[Point]:
+        """The run's curve after a step, or all of it in at most `most` points. Raises NotFound."""
         await store.get(tx, run_id)
+        if most is not None:
+            return await store.sampled(tx, run_id, most)
         return await store.points(tx, run_id, after_step=after_step)
+
+    async def log(self, tx: Tx, run_id: UUID, *, after: int = 0, limit: int = 500, last: int | None = None) -> Log:
+        """The run's log after a line, or its `last` lines. Raises NotFound."""
+        await store.get(tx, run_id)
+        if last is not None:
+            return Log(await store.lines(tx, run_id, after=after, limit=last, last=True), None)
+        lines = await store.lines(tx, run_id, after=after, limit=limit + 1)
+        return Log(lines[:limit], lines[limit - 1].number if len(lines) > limit else None)
 
     async def result(self, tx: Tx, run_id: UUID) -> RunResult:
         """What a succeeded run left. Raises NotFound, or Conflict for a run that has no result."""

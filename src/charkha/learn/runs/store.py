@@ -1,20 +1,30 @@
-"""Rows of runs and their curves. Every write of a worker names its attempt: a superseded one changes nothing."""
+"""Rows of runs, their curves and their logs. Every write of a worker names its attempt: a superseded one changes nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from charkha.core.errors import NotFound
 from charkha.kit.db import Tx
 from charkha.kit.paging import Page, page
-from charkha.learn.runs.domain import ACTIVE, Point, Run, Status
-from charkha.learn.tables import run_points, runs
+from charkha.learn.runs.domain import ACTIVE, Line, Point, Run, Status
+from charkha.learn.runs.journal import FULL, MOST_LINES, Said
+from charkha.learn.tables import run_log, run_points, runs
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(Run))
+_LOSS = (
+    sa.select(run_points.c.loss)
+    .where(run_points.c.workspace_id == runs.c.workspace_id, run_points.c.run_id == runs.c.id)
+    .order_by(run_points.c.step.desc())
+    .limit(1)
+    .correlate(runs)
+    .scalar_subquery()
+    .label("loss")
+)
 
 
 async def add(tx: Tx, **values: Any) -> bool:
@@ -25,18 +35,21 @@ async def add(tx: Tx, **values: Any) -> bool:
 
 async def get(tx: Tx, run_id: UUID) -> Run:
     """A run. Raises NotFound."""
-    row = await tx.one(sa.select(runs).where(runs.c.id == run_id))
+    row = await tx.one(sa.select(runs, _LOSS).where(runs.c.id == run_id))
     if row is None:
         raise NotFound("There is no such run in this workspace.", remedy="See `charkha runs list`.")
     return _run(row)
 
 
-async def listed(tx: Tx, *, endpoint_id: UUID | None, after: UUID | None, limit: int) -> Page[Run]:
-    """Runs, newest first, of one endpoint if given."""
-    query = sa.select(runs)
-    if endpoint_id is not None:
-        query = query.where(runs.c.endpoint_id == endpoint_id)
+async def listed(tx: Tx, equal: Mapping[str, Any], *, after: UUID | None, limit: int) -> Page[Run]:
+    """Runs, newest first, whose columns have the values of `equal` or one of a list, as far as they are not None."""
+    query = sa.select(runs, _LOSS).where(runs.c.workspace_id == tx.workspace_id)
+    query = query.where(*(_is(runs.c[name], value) for name, value in equal.items() if value is not None))
     return await page(tx, query, runs, _run, after=after, limit=limit)
+
+
+def _is(column: sa.Column[Any], value: Any) -> sa.ColumnElement[bool]:
+    return column == (sa.any_(sa.literal(value, ARRAY(sa.Uuid))) if isinstance(value, list) else value)
 
 
 async def is_active(tx: Tx, endpoint_id: UUID) -> bool:
@@ -51,6 +64,21 @@ async def points(tx: Tx, run_id: UUID, *, after_step: int = -1, limit: int = 500
         run_points.c.workspace_id == tx.workspace_id, run_points.c.run_id == run_id, run_points.c.step > after_step
     )
     rows = await tx.all(query.order_by(run_points.c.step).limit(limit))
+    return [Point(row.step, row.loss, row.learning_rate, row.tokens_per_second) for row in rows]
+
+
+async def sampled(tx: Tx, run_id: UUID, most: int) -> list[Point]:
+    """A run's whole curve in at most `most` points: means of neighbours where there are more, at the last of their steps."""
+    column = run_points.c
+    place = sa.func.row_number().over(order_by=column.step) - 1
+    group = (place * most // sa.func.count().over()).label("part")
+    measured = (column.step, column.loss, column.learning_rate, column.tokens_per_second)
+    every = (
+        sa.select(*measured, group).where(column.workspace_id == tx.workspace_id, column.run_id == run_id).subquery()
+    )
+    first, *others = (every.c[each.name] for each in measured)
+    means = (sa.func.avg(each).label(each.name) for each in others)
+    rows = await tx.all(sa.select(sa.func.max(first).label("step"), *means).group_by(every.c.part).order_by("step"))
     return [Point(row.step, row.loss, row.learning_rate, row.tokens_per_second) for row in rows]
 
 
@@ -87,7 +115,7 @@ async def claim(tx: Tx, run_id: UUID) -> Run | None:
         .values(
             status="running", attempt=runs.c.attempt + 1, started_at=sa.func.coalesce(runs.c.started_at, sa.func.now())
         )
-        .returning(runs)
+        .returning(runs, _LOSS)
     )
     row = await tx.one(statement)
     return _run(row) if row else None
@@ -115,6 +143,36 @@ async def add_points(tx: Tx, run_id: UUID, new: Iterable[Point]) -> None:
     drawn_over = {name: statement.excluded[name] for name in ("loss", "learning_rate", "tokens_per_second")}
     key = [run_points.c.workspace_id, run_points.c.run_id, run_points.c.step]
     await tx.execute(statement.on_conflict_do_update(index_elements=key, set_=drawn_over), rows)
+
+
+async def is_own(tx: Tx, run_id: UUID, attempt: int) -> bool:
+    """Whether an attempt is not superseded; if so, nobody supersedes it until the transaction ends."""
+    own = (runs.c.id == run_id, runs.c.attempt == attempt, runs.c.status == "running")
+    return await tx.one(sa.select(runs.c.id).where(*own).with_for_update()) is not None
+
+
+async def add_lines(tx: Tx, run_id: UUID, new: Sequence[Said]) -> None:
+    """Append to a run's log, which the transaction holds as its run's attempt. A full log says so once."""
+    if not new:
+        return
+    own = (run_log.c.workspace_id == tx.workspace_id, run_log.c.run_id == run_id)
+    last = int(await tx.scalar(sa.select(sa.func.max(run_log.c.number)).where(*own)) or 0)
+    told = [*new[: max(0, MOST_LINES - last)]]
+    if len(told) < len(new) and last <= MOST_LINES:
+        told.append(Said(new[len(told)].at, FULL))
+    key = {"workspace_id": tx.workspace_id, "run_id": run_id}
+    rows = [{**key, "number": number, "at": line.at, "text": line.text} for number, line in enumerate(told, last + 1)]
+    if rows:
+        await tx.execute(run_log.insert(), rows)
+
+
+async def lines(tx: Tx, run_id: UUID, *, after: int, limit: int, last: bool = False) -> list[Line]:
+    """Lines of a run's log after a number, in order: the first `limit` of them, or the last."""
+    query = sa.select(run_log).where(
+        run_log.c.workspace_id == tx.workspace_id, run_log.c.run_id == run_id, run_log.c.number > after
+    )
+    rows = await tx.all(query.order_by(run_log.c.number.desc() if last else run_log.c.number).limit(limit))
+    return [Line(row.number, row.at, row.text) for row in (reversed(rows) if last else rows)]
 
 
 async def finish(tx: Tx, run_id: UUID, attempt: int, status: Status, **values: Any) -> bool:

@@ -5,6 +5,7 @@ A GGUF is parsed by nobody here: an engine process checks it before use, and wha
 
 import asyncio
 import hashlib
+from itertools import repeat
 from uuid import UUID
 
 import msgspec
@@ -64,11 +65,24 @@ class AdapterService:
         return {engine: set(held) for engine, held in (await self._engines.adapters()).items()}
 
     async def listed(
-        self, tx: Tx, warm: dict[str, set[str]], *, name: str | None, after: UUID | None, limit: int
+        self,
+        tx: Tx,
+        warm: dict[str, set[str]],
+        *,
+        name: str | None = None,
+        prefix: str | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
     ) -> Page[AdapterState]:
-        """The workspace's adapters, newest first, each with its state on every engine."""
-        found = await self._registry.listed(tx, name=name, kind="adapter", after=after, limit=limit)
-        return Page([states(version, warm) for version in found.data], found.next)
+        """The workspace's adapters, newest first, each with its size and its state on every engine."""
+        found = await self._registry.listed(tx, name=name, prefix=prefix, kind="adapter", after=after, limit=limit)
+        sizes = await asyncio.gather(*(self._size(tx.workspace_id, version) for version in found.data))
+        return Page([states(*each) for each in zip(found.data, repeat(warm), sizes)], found.next)
+
+    async def _size(self, workspace_id: UUID, version: Version) -> int | None:
+        """Bytes of a version's GGUF; None where it is gone, or there never was one."""
+        stored = version.artefacts.get("gguf")
+        return await self._blobs.size(workspace_id, stored["blob"]) if stored else None
 
 
 def check_gguf(content: bytes) -> None:

@@ -13,8 +13,10 @@ from charkha.kit.http import Router
 from charkha.kit.paging import Page
 from charkha.kit.snapshot import wait_until_served
 from charkha.release.registry.adapters import MAX_BYTES, AdapterService
-from charkha.release.registry.domain import AdapterState, Alias, Lineage, Version
+from charkha.release.registry.domain import AdapterState, Alias, Lineage, StoredFile, Version
 from charkha.release.registry.service import RegistryService
+
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
 
 
 class AliasIn(BaseModel):
@@ -37,6 +39,9 @@ def _versions(api: Router, registry: RegistryService, access: Access) -> None:
     @api.get("/versions")
     async def list_versions(
         name: str | None = Query(None, max_length=200),
+        ids: list[UUID] | None = Query(None, alias="id", max_length=500, description="Of these; may be repeated."),
+        run_ids: list[UUID] | None = Query(None, alias="run_id", max_length=500, description="Of these runs."),
+        q: str | None = Query(None, max_length=200, pattern=_NO_NUL, description="How the name begins."),
         kind: Literal["base", "adapter"] | None = None,
         endpoint_id: UUID | None = None,
         after: UUID | None = None,
@@ -45,13 +50,29 @@ def _versions(api: Router, registry: RegistryService, access: Access) -> None:
     ) -> Page[Version]:
         """The workspace's versions, newest first."""
         async with caller.transaction() as tx:
-            return await registry.listed(tx, name=name, kind=kind, endpoint_id=endpoint_id, after=after, limit=limit)
+            return await registry.listed(
+                tx,
+                name=name,
+                ids=ids,
+                run_ids=run_ids,
+                prefix=q,
+                kind=kind,
+                endpoint_id=endpoint_id,
+                after=after,
+                limit=limit,
+            )
 
     @api.get("/versions/{reference}")
     async def get_version(reference: str, caller: Caller = access.require("version.read")) -> Version:
         """A version by id, name@number or name@alias."""
         async with caller.transaction() as tx:
             return await registry.get(tx, reference)
+
+    @api.get("/versions/{reference}/files")
+    async def list_files(reference: str, caller: Caller = access.require("version.read")) -> list[StoredFile]:
+        """The files that a version is stored in, with their sizes in bytes."""
+        async with caller.transaction() as tx:
+            return await registry.files(tx, reference)
 
     @api.get("/versions/{reference}/lineage")
     async def get_lineage(
@@ -68,11 +89,13 @@ def _versions(api: Router, registry: RegistryService, access: Access) -> None:
 def _aliases(api: Router, registry: RegistryService, access: Access, database: Database) -> None:
     @api.get("/aliases")
     async def list_aliases(
-        name: str | None = Query(None, max_length=200), caller: Caller = access.require("version.read")
+        name: str | None = Query(None, max_length=200),
+        version_id: list[UUID] = Query([], max_length=500, description="Those that point at these versions only."),
+        caller: Caller = access.require("version.read"),
     ) -> list[Alias]:
         """Where each alias points."""
         async with caller.transaction() as tx:
-            return await registry.aliases(tx, name)
+            return await registry.aliases(tx, name, version_id)
 
     @api.put("/aliases/{name}/{alias}")
     async def set_alias(
@@ -95,6 +118,7 @@ def _adapters(api: Router, registry: RegistryService, adapters: AdapterService, 
     @api.get("/adapters")
     async def list_adapters(
         name: str | None = Query(None, max_length=200),
+        q: str | None = Query(None, max_length=200, pattern=_NO_NUL, description="How the name begins."),
         after: UUID | None = None,
         limit: int = 50,
         caller: Caller = access.require("adapter.read"),
@@ -102,7 +126,7 @@ def _adapters(api: Router, registry: RegistryService, adapters: AdapterService, 
         """The workspace's adapters, newest first: warm or cold on each engine."""
         warm = await adapters.warm()
         async with caller.transaction() as tx:
-            return await adapters.listed(tx, warm, name=name, after=after, limit=limit)
+            return await adapters.listed(tx, warm, name=name, prefix=q, after=after, limit=limit)
 
     @api.post("/adapters", status_code=201)
     async def bring_adapter(

@@ -59,6 +59,18 @@ class Alias(msgspec.Struct, frozen=True):
     version: str
 
 
+class StoredFile(msgspec.Struct, frozen=True):
+    """A stored file of a version: its name among the artefacts, its address, its sha256 where that is known.
+
+    `bytes` is its size; None says that it is gone.
+    """
+
+    name: str
+    blob: str
+    sha256: str | None
+    bytes: int | None
+
+
 class Ancestor(msgspec.Struct, frozen=True):
     """Something that a version was made of."""
 
@@ -76,10 +88,14 @@ class Lineage(msgspec.Struct, frozen=True):
 
 
 class AdapterState(msgspec.Struct, frozen=True):
-    """An adapter version and where it is loaded: engine → "warm" or "cold"."""
+    """An adapter version and where it is loaded: engine → "warm" or "cold".
+
+    `bytes` is the size of its GGUF file; None says that it is gone.
+    """
 
     version: Version
     engines: dict[str, Literal["warm", "cold"]]
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +154,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def states(version: Version, warm: Mapping[str, Any]) -> AdapterState:
+def states(version: Version, warm: Mapping[str, Any], size: int | None = None) -> AdapterState:
     """Where a version stands: warm on an engine that holds all of its adapters. `warm`: engine → adapters' sha256."""
     needed = {digest for digest, _ in version.adapters}
-    return AdapterState(version, {engine: "warm" if needed <= set(held) else "cold" for engine, held in warm.items()})
+    held = {engine: needed <= set(digests) for engine, digests in warm.items()}
+    return AdapterState(version, {engine: "warm" if whole else "cold" for engine, whole in held.items()}, size)

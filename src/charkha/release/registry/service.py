@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from charkha.release.registry.domain import (
     Kind,
     Lineage,
     Numbered,
+    StoredFile,
     Version,
     check_alias,
     check_name,
@@ -103,13 +105,26 @@ class RegistryService:
         tx: Tx,
         *,
         name: str | None = None,
+        ids: Sequence[UUID] | None = None,
+        run_ids: Sequence[UUID] | None = None,
+        prefix: str | None = None,
         kind: Kind | None = None,
         endpoint_id: UUID | None = None,
         after: UUID | None = None,
         limit: int = 50,
     ) -> Page[Version]:
-        """The workspace's versions, newest first."""
-        return await store.listed(tx, name=name, kind=kind, endpoint_id=endpoint_id, after=after, limit=limit)
+        """The workspace's versions, newest first, that match everything given; names begin with `prefix`."""
+        return await store.listed(
+            tx,
+            name=name,
+            ids=ids,
+            run_ids=run_ids,
+            prefix=prefix,
+            kind=kind,
+            endpoint_id=endpoint_id,
+            after=after,
+            limit=limit,
+        )
 
     async def lineage(self, tx: Tx, reference: str, *, after: UUID | None = None, limit: int = 50) -> Lineage:
         """What a version was made of, down to the inferences behind its data; `after` and `limit` page those."""
@@ -120,9 +135,17 @@ class RegistryService:
         counts = await store.leaves(tx, made)
         return Lineage(version.id, [Ancestor(node.kind, node.id) for node in nodes], counts, found)
 
-    async def aliases(self, tx: Tx, name: str | None = None) -> list[Alias]:
-        """The aliases of a name, or all of the workspace."""
-        return await store.aliases_of(tx, name)
+    async def aliases(self, tx: Tx, name: str | None = None, version_ids: Sequence[UUID] = ()) -> list[Alias]:
+        """The aliases of a name, those that point at some versions, or all of the workspace."""
+        return await store.aliases_of(tx, name, version_ids)
+
+    async def files(self, tx: Tx, reference: str) -> list[StoredFile]:
+        """The stored files of a version, by name. Raises NotFound for a version that there is none of."""
+        version = await self.get(tx, reference)
+        return [
+            StoredFile(name, each["blob"], each.get("sha256"), await self._blobs.size(tx.workspace_id, each["blob"]))
+            for name, each in sorted(version.artefacts.items())
+        ]
 
     async def set_alias(self, tx: Tx, name: str, alias: str, reference: str) -> tuple[Alias, int]:
         """Point `name@alias` at a version of that name; returns it and the snapshot version that shows it."""

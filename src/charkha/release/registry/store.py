@@ -1,19 +1,18 @@
 """The registry's rows: versions, aliases, and the walk up their lineage."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from charkha.kit.db import Tx
-from charkha.kit.lineage import Node, edges
+from charkha.kit.lineage import LEAVES, Node, edges
 from charkha.kit.paging import Page, page
 from charkha.release.registry.domain import Alias, Aliased, Numbered, Reference, Version
 from charkha.release.tables import aliases, versions
-
-_LEAVES = ("inference", "feedback", "subject")
 
 
 async def next_number(tx: Tx, name: str) -> int:
@@ -50,10 +49,24 @@ async def of_run(tx: Tx, run_id: UUID) -> Version | None:
 
 
 async def listed(
-    tx: Tx, *, name: str | None, kind: str | None, endpoint_id: UUID | None, after: UUID | None, limit: int
+    tx: Tx,
+    *,
+    name: str | None,
+    ids: Sequence[UUID] | None,
+    run_ids: Sequence[UUID] | None,
+    prefix: str | None,
+    kind: str | None,
+    endpoint_id: UUID | None,
+    after: UUID | None,
+    limit: int,
 ) -> Page[Version]:
     """Versions, newest first."""
     query = sa.select(versions).where(_own(tx))
+    if prefix:
+        query = query.where(*_begins(versions.c.name, prefix))
+    for column, wanted in ((versions.c.id, ids), (versions.c.run_id, run_ids)):
+        if wanted is not None:
+            query = query.where(column == sa.any_(sa.literal(list(wanted), ARRAY(sa.Uuid))))
     for column, value in ((versions.c.name, name), (versions.c.kind, kind), (versions.c.endpoint_id, endpoint_id)):
         if value is not None:
             query = query.where(column == value)
@@ -77,13 +90,15 @@ async def drop(tx: Tx, name: str, alias: str) -> bool:
     return await tx.execute(aliases.delete().where(*own)) == 1
 
 
-async def aliases_of(tx: Tx, name: str | None) -> list[Alias]:
-    """The aliases of a name, or all."""
+async def aliases_of(tx: Tx, name: str | None, version_ids: Sequence[UUID] = ()) -> list[Alias]:
+    """The aliases of a name, those that point at some versions, or all."""
     target = versions.c.name.concat("@").concat(sa.cast(versions.c.number, sa.Text)).label("reference")
     query = sa.select(aliases.c.name, aliases.c.alias, aliases.c.version_id, target).join(versions, _pointed_at())
     query = query.where(aliases.c.workspace_id == tx.workspace_id).order_by(aliases.c.name, aliases.c.alias)
     if name is not None:
         query = query.where(aliases.c.name == name)
+    if version_ids:
+        query = query.where(aliases.c.version_id == sa.any_(sa.literal(list(version_ids), ARRAY(sa.Uuid))))
     return [Alias(row.name, row.alias, row.version_id, row.reference) for row in await tx.all(query)]
 
 
@@ -93,7 +108,7 @@ async def ancestors(tx: Tx, version_id: UUID) -> list[Node]:
     front = [Node("version", str(version_id))]
     while front:
         query = sa.select(edges.c.source_kind, edges.c.source_id).distinct()
-        query = query.where(_made(tx, front), edges.c.source_kind.not_in(_LEAVES)).order_by(*query.selected_columns)
+        query = query.where(_made(tx, front), edges.c.source_kind.not_in(LEAVES)).order_by(*query.selected_columns)
         front = [node for row in await tx.all(query) if (node := Node(row.source_kind, row.source_id)) not in found]
         found.update(dict.fromkeys(front))
     return list(found)
@@ -102,7 +117,7 @@ async def ancestors(tx: Tx, version_id: UUID) -> list[Node]:
 async def leaves(tx: Tx, targets: list[Node]) -> dict[str, int]:
     """How many different leaves of each kind the targets were directly made of."""
     count = sa.func.count(edges.c.source_id.distinct()).label("number")
-    query = sa.select(edges.c.source_kind, count).where(_made(tx, targets), edges.c.source_kind.in_(_LEAVES))
+    query = sa.select(edges.c.source_kind, count).where(_made(tx, targets), edges.c.source_kind.in_(LEAVES))
     return {row.source_kind: row.number for row in await tx.all(query.group_by(edges.c.source_kind))}
 
 
@@ -121,6 +136,14 @@ def make(row: sa.Row[Any]) -> Version:
     """A row as a version."""
     values = {name: row._mapping[name] for name in Version.__struct_fields__}
     return Version(**{**values, "adapters": tuple((digest, float(weight)) for digest, weight in values["adapters"])})
+
+
+def _begins(name: sa.Column[Any], prefix: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """That a name begins with a text, by the operators of `ix_versions_prefix`; no name holds the last ASCII character.
+
+    LIKE would say the same, but it is not leakproof, and so no index serves it beneath row-level security.
+    """
+    return name.bool_op("~>=~")(prefix), name.bool_op("~<~")(prefix + "\x7f")
 
 
 def _own(tx: Tx) -> sa.ColumnElement[bool]:

@@ -73,6 +73,9 @@ def _reading(api: Router, rollouts: RolloutService, endpoints: EndpointNames, ac
     @api.get("/releases")
     async def list_releases(
         endpoint: str | None = Query(None, max_length=200, description="Of this endpoint only: its name or id."),
+        candidate: str | None = Query(
+            None, max_length=300, description="Of this version only: an id, name@number or name@alias."
+        ),
         status: Status | None = None,
         after: UUID | None = None,
         limit: int = 50,
@@ -80,8 +83,12 @@ def _reading(api: Router, rollouts: RolloutService, endpoints: EndpointNames, ac
     ) -> Page[Rollout]:
         """The workspace's rollouts, newest first, with those that evidence declined."""
         async with caller.transaction() as tx:
-            endpoint_id = None if endpoint is None else await endpoints.resolve(tx, endpoint)
-            return await rollouts.listed(tx, endpoint_id=endpoint_id, status=status, after=after, limit=limit)
+            chosen: dict[str, Any] = {
+                "endpoint_id": None if endpoint is None else await endpoints.resolve(tx, endpoint),
+                "candidate": candidate,
+                "status": status,
+            }
+            return await rollouts.listed(tx, **chosen, after=after, limit=limit)
 
     @api.get("/releases/{release_id}")
     async def get_release(release_id: UUID, caller: Caller = access.require("release.read")) -> Release:

@@ -5,6 +5,7 @@ time make one step, and a kill between two steps leaves the last one standing.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from charkha.release.registry.domain import Version
 from charkha.release.registry.service import RegistryService
 from charkha.release.rollouts import store
 from charkha.release.rollouts.domain import RECENT, Rollout, Rules, is_news, observations, slow_limit, told
+from charkha.release.rollouts.latency import latencies
 from charkha.release.rollouts.moves import Mover
 
 PATIENCE = timedelta(minutes=15)
@@ -89,7 +91,8 @@ class Conductor:
         rules = rollout.rules
         observed = observations(seen, rollout.candidate_variant_id, rules)
         judgement = judge(observed, rollout.share, rules.alpha, rules.minimum)
-        await self._follow(tx, rollout, judgement)
+        took = {"latency_ms": latencies(seen, rollout.candidate_variant_id)}
+        await self._follow(tx, rollout, replace(judgement, evidence=judgement.evidence | took))
 
     async def _follow(self, tx: Tx, rollout: Rollout, judgement: Judgement) -> None:
         """Do what follows from a judgement."""

@@ -184,12 +184,14 @@ class RolloutService:
         tx: Tx,
         *,
         endpoint_id: UUID | None = None,
+        candidate: str | None = None,
         status: Status | None = None,
         after: UUID | None = None,
         limit: int = 50,
     ) -> Page[Rollout]:
-        """The workspace's rollouts, newest first, those that were declined too."""
-        return await store.listed(tx, endpoint_id=endpoint_id, status=status, after=after, limit=limit)
+        """The workspace's rollouts, newest first, those that were declined too. Raises NotFound for no such candidate."""
+        of = None if candidate is None else (await self._registry.get(tx, candidate)).id
+        return await store.listed(tx, endpoint_id=endpoint_id, candidate=of, status=status, after=after, limit=limit)
 
     async def _held(self, tx: Tx, rollout_id: UUID) -> Rollout:
         found = await store.hold(tx, rollout_id)

@@ -65,14 +65,23 @@ async def is_decided(tx: Tx, evaluation_id: UUID) -> bool:
 
 
 async def listed(
-    tx: Tx, *, endpoint_id: UUID | None, status: Status | None, after: UUID | None, limit: int
+    tx: Tx,
+    *,
+    endpoint_id: UUID | None,
+    candidate: UUID | None,
+    status: Status | None,
+    after: UUID | None,
+    limit: int,
 ) -> Page[Rollout]:
     """Rollouts, newest first."""
-    query = _all(tx)
-    if endpoint_id is not None:
-        query = query.where(rollouts.c.endpoint_id == endpoint_id)
-    if status is not None:
-        query = query.where(rollouts.c.status == status)
+    columns, query = rollouts.c, _all(tx)
+    for column, value in (
+        (columns.endpoint_id, endpoint_id),
+        (columns.candidate_version_id, candidate),
+        (columns.status, status),
+    ):
+        if value is not None:
+            query = query.where(column == value)
     return await page(tx, query, rollouts, _rollout, after=after, limit=limit)
 
 
