@@ -148,6 +148,8 @@ async def test_statistics_by_variant(ship: Shipped, workspace_id: UUID) -> None:
         assert (stats.p50_ms, round(stats.p95_ms or 0, 2)) == (50.5, 95.05)
         assert (stats.prompt_tokens, stats.completion_tokens) == (707, 101)
         assert len(await LOG.stats(tx)) == 2
+        (newest,) = await LOG.stats(tx, endpoint_id=endpoint, until=at(5), newest=10)
+        assert (newest.variant_id, newest.requests) == (variant, 10)
 
 
 @pytest.mark.anyio

@@ -1,6 +1,7 @@
 """How things came about and how they go on, as typed values: lineage, a run's log, the trend of feedback."""
 
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -51,3 +52,16 @@ class TrendPoint(msgspec.Struct, frozen=True):
     kind: str
     count: int
     mean: float | None = None
+
+
+class VariantStats(msgspec.Struct, frozen=True):
+    """What one variant did in a range of time. Latencies in milliseconds, of the requests that succeeded."""
+
+    endpoint_id: UUID | None
+    variant_id: UUID | None
+    requests: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    prompt_tokens: int
+    completion_tokens: int

@@ -64,12 +64,13 @@ def router(inferences: InferenceLog, access: Access) -> Router:
         endpoint_id: UUID | None = None,
         since: AwareDatetime | None = Query(None, description="Not before this instant; a day ago if absent."),
         until: AwareDatetime | None = Query(None, description="Before this instant."),
+        newest: int | None = Query(None, ge=1, le=1_000_000, description="Only of so many requests, the newest."),
         caller: Caller = access.require(_READ),
     ) -> list[VariantStats]:
         """Requests, errors, latency and tokens of each variant."""
         first = since or earlier(until or now(), STATS_SPAN)
         async with caller.transaction() as tx:
-            return await inferences.stats(tx, endpoint_id=endpoint_id, since=first, until=until)
+            return await inferences.stats(tx, endpoint_id=endpoint_id, since=first, until=until, newest=newest)
 
     @api.get("/inferences/{inference}")
     async def get_inference(inference: str, caller: Caller = access.require(_READ)) -> InferenceDetail:

@@ -75,10 +75,16 @@ class InferenceLog:
         return await store.count_kept(tx, endpoint_id, ids)
 
     async def stats(
-        self, tx: Tx, *, endpoint_id: UUID | None = None, since: datetime | None = None, until: datetime | None = None
+        self,
+        tx: Tx,
+        *,
+        endpoint_id: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest: int | None = None,
     ) -> list[VariantStats]:
-        """What each variant did in [since, until), by endpoint and variant."""
-        rows = await store.stats(tx, id_range(since, until), endpoint_id)
+        """What each variant did in [since, until), or in the `newest` requests in it, by endpoint and variant."""
+        rows = await store.stats(tx, id_range(since, until), endpoint_id, newest)
         return [VariantStats(**row._mapping) for row in rows]
 
 

@@ -11,11 +11,20 @@ from charkha.kit.db import Tx
 from charkha.observe.tables import inference_bodies, inferences
 
 Range = tuple[UUID, UUID]
-# In literals and not in parameters, so that a plan made for any parameters can use the index of what failed.
-FAILED = sa.or_(
-    inferences.c.status >= sa.literal_column("500"),
-    sa.func.coalesce(inferences.c.error_code, sa.literal_column("''")) == sa.literal_column("'process_died'"),
-)
+
+
+def failed(columns: Any) -> sa.ColumnElement[bool]:
+    """Whether a request failed that was not its client's fault.
+
+    In literals and not in parameters, so that a plan made for any parameters can use the index of what failed.
+    """
+    return sa.or_(
+        columns.status >= sa.literal_column("500"),
+        sa.func.coalesce(columns.error_code, sa.literal_column("''")) == sa.literal_column("'process_died'"),
+    )
+
+
+FAILED = failed(inferences.c)
 _WITH_BODY = inferences.outerjoin(
     inference_bodies,
     sa.and_(inference_bodies.c.workspace_id == inferences.c.workspace_id, inference_bodies.c.id == inferences.c.id),
@@ -79,25 +88,29 @@ async def observed(
     return await tx.all(query.order_by(columns.id).limit(limit))
 
 
-async def stats(tx: Tx, ids: Range, endpoint_id: UUID | None) -> Sequence[sa.Row[Any]]:
-    """Requests, errors, latencies and tokens of each variant in a range of ids."""
-    columns = inferences.c
+async def stats(tx: Tx, ids: Range, endpoint_id: UUID | None, newest: int | None = None) -> Sequence[sa.Row[Any]]:
+    """Requests, errors, latencies and tokens of each variant in a range of ids, or of the `newest` requests in it."""
+    query = between(tx, ids)
+    if endpoint_id:
+        query = query.where(inferences.c.endpoint_id == endpoint_id)
+    if newest is not None:
+        query = query.order_by(inferences.c.id.desc()).limit(newest)
+    among = query.subquery()
+    columns = among.c
     well = sa.and_(columns.status < 400, columns.duration_ms.is_not(None))
 
     def percentile(share: float) -> sa.ColumnElement[Any]:
         return sa.func.percentile_cont(share).within_group(columns.duration_ms).filter(well)
 
-    query = between(tx, ids).with_only_columns(
+    figures = sa.select(
         columns.endpoint_id,
         columns.variant_id,
         sa.func.count().label("requests"),
-        sa.func.count().filter(FAILED).label("errors"),
+        sa.func.count().filter(failed(columns)).label("errors"),
         percentile(0.5).label("p50_ms"),
         percentile(0.95).label("p95_ms"),
         sa.func.coalesce(sa.func.sum(columns.prompt_tokens), 0).label("prompt_tokens"),
         sa.func.coalesce(sa.func.sum(columns.completion_tokens), 0).label("completion_tokens"),
     )
-    if endpoint_id:
-        query = query.where(columns.endpoint_id == endpoint_id)
     group = (columns.endpoint_id, columns.variant_id)
-    return await tx.all(query.group_by(*group).order_by(*group))
+    return await tx.all(figures.group_by(*group).order_by(*group))

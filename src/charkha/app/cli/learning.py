@@ -73,6 +73,7 @@ add_list(
     lambda client, **query: client.datasets.list(**query),
     ["id", "name", "versions", "examples", "updated_at"],
     empty="No data sets. Upload one: charkha datasets upload NAME FILE.jsonl",
+    filters=["q"],
 )
 add_show(datasets, lambda client, which: client.datasets.version(which), "VERSION_ID")
 
@@ -260,6 +261,7 @@ add_list(
     lambda client, **query: client.suites.list(**query),
     ["id", "name", "endpoint_id", "dataset_version_id"],
     empty="No suites. Make one: charkha suites create NAME --endpoint E --dataset-version ID",
+    filters=["dataset_version_id"],
 )
 
 

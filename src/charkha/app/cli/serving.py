@@ -165,6 +165,28 @@ add_list(
 add_show(inferences, lambda client, which: client.inferences.get(which.removeprefix("chatcmpl-")))
 
 
+@inferences.command("stats")
+@click.option("--endpoint", help="Of this endpoint only: its name or id.")
+@click.option("--since", help="Not before this instant, as in 2026-11-21T00:00:00Z; a day ago if absent.")
+@click.option("--until", help="Before this instant.")
+@click.option("--newest", type=click.IntRange(1, 1_000_000), help="Only of so many requests, the newest.")
+@json_option
+def inference_stats(
+    endpoint: str | None, since: str | None, until: str | None, newest: int | None, as_json: bool
+) -> None:
+    """Requests, errors, latency and tokens of each variant."""
+    with connect() as client:
+        of = client.endpoints.get(endpoint).id if endpoint else None
+        found = client.inferences.stats(endpoint_id=of, since=since, until=until, newest=newest)
+    if as_json:
+        print_json(found)
+    elif found:
+        rows = [msgspec.to_builtins(each) for each in found]
+        table(rows, ["variant_id", "requests", "errors", "p50_ms", "p95_ms", "prompt_tokens", "completion_tokens"])
+    else:
+        click.echo("No requests in this time.")
+
+
 @click.command()
 @click.argument("model")
 @click.argument("question")

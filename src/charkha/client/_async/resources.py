@@ -14,6 +14,7 @@ Id = UUID | str
 Items = Sequence[Mapping[str, Any]]
 # Named here, because inside the classes below `list` is a method.
 Points = list[types.Point]
+Stats = list[histories.VariantStats]
 Examples = list[dict[str, Any]]
 Trend = list[histories.TrendPoint]
 Recipes = list[details.Recipe]
@@ -121,6 +122,18 @@ class Inferences(Resource):
     async def get(self, inference_id: Id) -> types.InferenceDetail:
         """One request, with its messages and answer where they were kept."""
         return await self._get(f"/inferences/{inference_id}", types.InferenceDetail)
+
+    async def stats(
+        self,
+        *,
+        endpoint_id: Id | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        newest: int | None = None,
+    ) -> Stats:
+        """What each variant did: requests, errors, latency, tokens; in the last day, or only the `newest` so many."""
+        query = {"endpoint_id": endpoint_id, "since": since, "until": until, "newest": newest}
+        return await self._get("/inferences/stats", Stats, **query)
 
 
 class Feedback(Resource):
