@@ -6,7 +6,7 @@ until then the folder decides, here.
 
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-TOGETHER = ("tests/e2e/", "tests/chaos/")
+TOGETHER = ("tests/e2e/", "tests/chaos/", "tests/console/browser/")
 
 
 class ByInstallation(LoadScopeScheduling):

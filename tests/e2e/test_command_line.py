@@ -1,10 +1,12 @@
 """The command line as a stranger meets it: help, keys, lists, errors with their exit statuses, and two `up` at once."""
 
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -90,6 +92,25 @@ def test_lists_are_narrowed(house: House) -> None:
     assert {row["action"] for row in actions} == {"run.requested", "run.cancelled"}
     assert house.running.cli("runs", "log", run).returncode == 0
     assert house.running.cli("runs", "log", things["suite_id"]).returncode == 4
+
+
+def test_a_data_set_comes_out_as_it_went_in(house: House, tmp_path: Path) -> None:
+    file, version_id = tmp_path / "out.jsonl", house.things["version_id"]
+    assert house.running.cli("datasets", "export", version_id, str(file)).returncode == 0
+    with house.client() as client:
+        version = client.datasets.version(version_id)
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == version.digest
+        found = client.datasets.get(version.dataset_id)
+        assert (found.newest_version_id, found.examples) == (version.id, version.examples)
+        assert found in client.datasets.list(q="LESSON").data
+        first = client.datasets.examples(version.id, limit=1)[0]
+        assert first in client.datasets.examples(version.id, q=first["answer"].upper(), limit=1000)
+        assert client.datasets.examples(version.id, q="nobody says this") == []
+        suites = client.suites.list().data
+        kept = client.suites.list(dataset_version_id=suites[0].dataset_version_id).data
+        assert suites[0] in kept
+        assert client.suites.list(dataset_version_id=version.id).data == []
+    assert house.running.cli("datasets", "export", house.things["suite_id"], "-").returncode == 4
 
 
 def test_the_client_tells_histories(house: House) -> None:

@@ -73,5 +73,5 @@ def _answer(response: httpx.Response) -> Any:
     except (msgspec.DecodeError, KeyError, TypeError):
         raise Refused(response.status_code, f"Charkha answered with status {response.status_code}.") from None
     remedy = error.get("remedy")
-    message = error["message"].removesuffix(remedy or "").rstrip()  # its end, which pages set apart
-    raise Refused(response.status_code, message, remedy, error.get("param"))
+    told = message.removesuffix(remedy or "").rstrip()  # its end, which pages set apart
+    raise Refused(response.status_code, told, remedy, error.get("param"))

@@ -36,8 +36,10 @@ def _path(spots: Sequence[Pair | None]) -> str:
     return "".join(drawn)
 
 
-def bars(values: Sequence[float], label: str, *, width: int = 240, height: int = 48) -> Markup:
-    """Columns from zero, evenly spaced."""
+def bars(
+    values: Sequence[float], label: str, *, width: int = 240, height: int = 48, names: Sequence[str] = ()
+) -> Markup:
+    """Columns from zero, evenly spaced. With `names`, as wide as there is room, each named where one points at it."""
     if not values:
         return Markup('<span class="muted">–</span>')
     top, step = max(*values, 0) or 1, width / len(values)
@@ -47,12 +49,20 @@ def bars(values: Sequence[float], label: str, *, width: int = 240, height: int =
         )
         for index, value in enumerate(values)
     )
-    return _svg(drawn, label, width, height, "bars")
+    spots = Markup("").join(
+        Markup('<rect class="spot" x="{:.1f}" y="0" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
+            index * step, step, height, name
+        )
+        for index, name in enumerate(names)
+    )
+    return _svg(drawn + spots, label, width, height, "bars wide" if names else "bars", stretch=bool(names))
 
 
-def interval(low: float, value: float, high: float, *, bounds: Pair, label: str, zero: bool = True) -> Markup:
+def interval(
+    low: float, value: float, high: float, *, bounds: Pair, label: str, zero: bool = True, width: int = 220
+) -> Markup:
     """An estimate with its interval on a scale from bounds[0] to bounds[1], with a mark at zero."""
-    width, height = 220, 22
+    height = 22
     begin, end = bounds
     span = (end - begin) or 1
 
@@ -70,17 +80,66 @@ def interval(low: float, value: float, high: float, *, bounds: Pair, label: str,
     return _svg(Markup("").join(parts), label, width, height, "interval")
 
 
-def shares(parts: Sequence[tuple[str, float]], label: str) -> Markup:
-    """Percentages of one whole, side by side. `parts`: a name and its percent, in order."""
+def rate(low: float, value: float, high: float, label: str, *, kind: str = "candidate") -> Markup:
+    """A rate with its interval on a scale from 0 to 1, quarters marked; several, one below another, compare.
+
+    `kind`: candidate or incumbent.
+    """
+    width, height = 320, 22
+    parts = [Markup('<line class="axis" x1="6" x2="{}" y1="11" y2="11"/>').format(width - 6)]
+    parts += [
+        Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="6" y2="16"/>').format(_along(quarter / 4, width))
+        for quarter in range(5)
+    ]
+    ends = (_along(low, width), _along(high, width))
+    parts.append(Markup('<line class="whisker {}" x1="{:.1f}" x2="{:.1f}" y1="11" y2="11"/>').format(kind, *ends))
+    parts.append(Markup('<circle class="estimate {}" cx="{:.1f}" cy="11" r="5"/>').format(kind, _along(value, width)))
+    return _svg(Markup("").join(parts), label, width, height, "interval rate")
+
+
+def shift(before: float, after: float, label: str) -> Markup:
+    """From one rate to another on a scale from 0 to 1: a line that ends in a dot, green to the right, red to the left."""
+    width, height = 120, 14
+    side = "better" if after > before else "worse" if after < before else "unsure"
+    begin, end = _along(before, width), _along(after, width)
+    parts = (
+        Markup('<line class="axis" x1="6" x2="{}" y1="7" y2="7"/>').format(width - 6),
+        Markup('<line class="whisker {}" x1="{:.1f}" x2="{:.1f}" y1="7" y2="7"/>').format(side, begin, end),
+        Markup('<circle class="origin" cx="{:.1f}" cy="7" r="3.5"/>').format(begin),
+        Markup('<circle class="estimate {}" cx="{:.1f}" cy="7" r="4"/>').format(side, end),
+    )
+    return _svg(Markup("").join(parts), label, width, height, "interval shift")
+
+
+def _along(value: float, width: int) -> float:
+    """Where a value from 0 to 1 lies on a picture."""
+    return 6 + (width - 12) * min(max(value, 0.0), 1.0)
+
+
+def shares(parts: Sequence[tuple[str, float]], label: str, colours: Sequence[int] = ()) -> Markup:
+    """Percentages of one whole, side by side. `parts`: a name and its percent, in order.
+
+    `colours` are the numbers of their colours, for what keeps its own on a page; else they are numbered by their place.
+    """
     width, height, at, drawn = 240, 12, 0.0, []
-    for index, (name, share) in enumerate(parts):
+    for index, (name, share) in zip(colours or range(len(parts)), parts, strict=True):
         drawn.append(
             Markup(
                 '<rect class="part-{}" x="{:.2f}" y="0" width="{:.2f}" height="{}"><title>{} {:g} %</title></rect>'
-            ).format(index % 6, at, max(share / 100 * width - 1, 0), height, name, share)
+            ).format(
+                index % 6, at, max(share / 100 * width - (at + share / 100 * width < width), 0), height, name, share
+            )
         )
         at += share / 100 * width
     return _svg(Markup("").join(drawn), label, width, height, "shares", stretch=True)
+
+
+def share(part: float, label: str) -> Markup:
+    """One lying bar as long as a part, 0 to 1, of the width that there is."""
+    drawn = Markup('<rect class="part-0" width="{:.2f}" height="10"/>').format(max(100 * part, 0.5))
+    return Markup(
+        '<svg class="chart share" role="img" aria-label="{}" viewBox="0 0 100 10" preserveAspectRatio="none">{}</svg>'
+    ).format(label, drawn)
 
 
 def _svg(inside: Markup, label: str, width: int, height: int, kind: str, *, stretch: bool = False) -> Markup:

@@ -68,7 +68,7 @@ def seconds(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Bytes as a person reads them: "98 MB" (powers of ten)."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NONE
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if value >= limit:

@@ -13,13 +13,17 @@ import msgspec
 from fastapi.responses import Response, StreamingResponse
 
 from charkha.console.site import Visitor
+from charkha.core.errors import Invalid
 
 PAGE, EXPORT_PAGE, EXPORT_MOST = 50, 500, 100_000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """One field of the filter bar. `choices` are pairs of value and name; none: free text. `hint` is an example."""
+    """One field of the filter bar. `choices` are pairs of value and name; none: free text. `hint` is an example.
+
+    `kind` is that of its input; a date is asked of the API as the instant at which that day begins in UTC.
+    """
 
     name: str
     label: str
@@ -38,8 +42,10 @@ class Listing:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def given(self, visitor: Visitor) -> dict[str, str]:
-        """The filters that the page's address sets."""
-        return {each.name: visitor.query[each.name] for each in self.filters if each.name in visitor.query}
+        """The filters that the page's address sets, as the API takes them."""
+        return {
+            each.name: _taken(each, visitor.query[each.name]) for each in self.filters if each.name in visitor.query
+        }
 
     async def page(self, visitor: Visitor, *, limit: int = PAGE) -> dict[str, Any]:
         """The page of the list that the address asks for: {"data", "next"}."""
@@ -48,7 +54,9 @@ class Listing:
         return page
 
     def export(self, visitor: Visitor, form: str) -> Response:
-        """The whole list that the address asks for, at most 100,000 rows, written as it is read."""
+        """The whole list that the address asks for, at most 100,000 rows, written as it is read. Raises Invalid."""
+        if form not in ("csv", "json"):
+            raise Invalid("A list is exported as csv or as json.", remedy="Choose one of them.", param="export")
         name = self.path.strip("/").replace("/", "-")
         write, media_type = (_as_csv, "text/csv; charset=utf-8") if form == "csv" else (_as_json, "application/json")
         headers = {"content-disposition": f'attachment; filename="{name}.{form}"', "cache-control": "no-store"}
@@ -65,6 +73,10 @@ class Listing:
             seen, after = seen + len(page["data"]), page["next"]
             if after is None:
                 return
+
+
+def _taken(asked: Filter, value: str) -> str:
+    return f"{value}T00:00:00Z" if asked.kind == "date" else value
 
 
 async def _as_json(listing: Listing, visitor: Visitor) -> AsyncIterator[bytes]:
@@ -94,4 +106,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return msgspec.json.encode(value).decode()
     text = str(value)
-    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

@@ -4,11 +4,52 @@ from fastapi import FastAPI
 
 from charkha.console import sign_in
 from charkha.console.door import PREFIX, Door
-from charkha.console.pages import inferences, playground, wheel
+from charkha.console.pages import (
+    adapters,
+    audit,
+    components,
+    datasets,
+    endpoints,
+    feedback,
+    inferences,
+    keys,
+    open,
+    playground,
+    releases,
+    review,
+    run_compare,
+    run_new,
+    runs,
+    settings,
+    version_compare,
+    versions,
+    wheel,
+)
 from charkha.console.site import Site
 from charkha.govern.access import verify
 
-PAGES = (sign_in, wheel, playground, inferences)
+PAGES = (
+    sign_in,
+    wheel,
+    playground,
+    inferences,
+    run_new,
+    run_compare,
+    runs,
+    endpoints,
+    components,
+    review,
+    feedback,
+    datasets,
+    open,
+    version_compare,
+    versions,
+    adapters,
+    releases,
+    keys,
+    audit,
+    settings,
+)
 
 
 def install(app: FastAPI, site: Site, door: Door) -> None:

@@ -151,10 +151,15 @@ class Site:
         sections = navigation.visible(visitor.principal.permissions) if visitor else []
         return self._jinja.get_template(template).render(me=visitor, nonce=nonce, sections=sections, **values)
 
-    def said(self, visitor: Visitor, message: str, *, detail: str = "", go: str | None = None) -> Response:
-        """The answer to a change that was made: a message, and then the page anew, or the page at `go`."""
+    def said(
+        self, visitor: Visitor, message: str, *, detail: str = "", go: str | None = None, mark: str = "ok"
+    ) -> Response:
+        """The answer to a change that was made: a message, and then the page anew, or the page at `go`.
+
+        `mark` "wrong": it was done, and what came of it is bad news.
+        """
         if visitor.request.headers.get("hx-request"):
-            response = self.render(visitor, "said.html", mark="ok", message=message, detail=detail)
+            response = self.render(visitor, "said.html", mark=mark, message=message, detail=detail)
             response.headers["hx-trigger-after-swap"] = msgspec.json.encode({"charkha:changed": {"go": go}}).decode()
             return response
         return RedirectResponse(go or visitor.request.headers.get("referer") or visitor.href("/"), 303)

@@ -41,7 +41,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Known:
-    """What the API tells of one endpoint's newest turn; None for what there is not (yet)."""
+    """What the API tells of one endpoint's newest turn; None for what there is not (yet). `more`: than were counted."""
 
     policy: Facts | None
     run: Facts | None
@@ -49,6 +49,7 @@ class Known:
     evaluation: Facts | None
     rollout: Facts | None
     requests: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _text(index: int, known: Known) -> str:
 
 
 def _serve(known: Known) -> str:
-    return f"{known.requests} requests in the last day"
+    return f"{'more than ' if known.more else ''}{known.requests} requests in the last day"
 
 
 def _observe(known: Known) -> str:

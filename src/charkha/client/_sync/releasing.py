@@ -7,7 +7,6 @@ from typing import Any
 from charkha.client import details, histories, types
 from charkha.client._sync.resources import Id, Resource, without_none
 
-
 # Named here, because inside the classes below `list` is a method.
 Files = list[details.StoredFile]
 Pointers = list[details.Alias]

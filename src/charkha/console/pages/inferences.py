@@ -1,16 +1,22 @@
 """Inferences: the log of requests, searched and filtered, and one request with everything that is known of it."""
 
 import asyncio
+import secrets
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from charkha.console import conversation, judging, names, places
 from charkha.console.listing import Filter, Listing
 from charkha.console.site import Site, Visitor
 
 _PERMISSION = "inference.read"
-_STATUSES = tuple((code, code) for code in ("200", "400", "401", "404", "413", "429", "500", "502", "503", "504"))
+_STATUSES = tuple(
+    (code, code) for code in ("200", "400", "401", "404", "413", "429", "499", "500", "502", "503", "504")
+)
 _LISTING = Listing(
     "/inferences",
     columns=(
@@ -20,13 +26,16 @@ _LISTING = Listing(
     ),
     filters=(
         Filter("q", "Text", hint="words in the request or the answer"),
+        Filter("endpoint_id", "Endpoint"),
         Filter("model", "Model", hint="as it was asked for"),
         Filter("status", "Status", _STATUSES),
+        Filter("failed", "Failed", (("true", "yes: 5xx, or died"), ("false", "no"))),
         Filter("purpose", "Purpose", (("live", "live"), ("playground", "playground"), ("evaluation", "evaluation"))),
         Filter("min_duration_ms", "Slower than, ms", hint="1000", kind="number"),
         Filter("episode_id", "Episode"),
+        Filter("subject_id", "Subject"),
         Filter("version_id", "Version id"),
-        Filter("endpoint_id", "Endpoint id"),
+        Filter("variant_id", "Variant id"),
     ),
 )  # fmt: skip
 
@@ -39,51 +48,77 @@ def router(site: Site) -> APIRouter:
     async def listed(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
             return _LISTING.export(visitor, export)
-        found = await _LISTING.page(visitor)
-        thoughts = await _feedback(visitor, [each["id"] for each in found["data"]])
-        return site.render(visitor, "pages/inferences.html", page=found, listing=_LISTING, feedback=thoughts)
+        found, listing = await asyncio.gather(_LISTING.page(visitor), _with_endpoints(visitor))
+        feedback = await _feedback(visitor, [each["id"] for each in found["data"]])
+        return site.render(
+            visitor, "pages/inferences.html", page=found, listing=listing, feedback=feedback, told=judging.told
+        )
 
     @page.get("/w/{workspace}/inferences/{inference}")
     async def detail(inference: str, visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
-        found = await visitor.api.get(f"/inferences/{inference}")
-        feedback, lineage, version = await asyncio.gather(
-            _feedback(visitor, [found["id"]]), _lineage(visitor, found["id"]), _version(visitor, found["version_id"])
-        )
-        return site.render(
-            visitor, "pages/inference.html", found=found, feedback=feedback, lineage=lineage, version=version
-        )
+        return site.render(visitor, "pages/inference.html", **await _view(visitor, inference))
 
     @page.post("/w/{workspace}/inferences/{inference}/feedback")
     async def give(inference: str, visitor: Visitor = site.visitor("feedback.write")) -> Response:
-        body: dict[str, Any] = {"inference_id": inference, "kind": visitor.form.get("kind", "")}
-        if "value" in visitor.form:
-            body["value"] = float(visitor.form["value"] or "nan")
-        if "text" in visitor.form:
-            body["text"] = visitor.form["text"]
-        await visitor.api.send("POST", "/feedback", body)
-        return site.said(visitor, f"Thank you: the {body['kind']} is recorded.")
+        given = await visitor.api.send("POST", "/feedback", judging.body(inference, visitor.form))
+        return site.said(visitor, f"Recorded: {judging.told(given)}.")
 
     return page
+
+
+async def _with_endpoints(visitor: Visitor) -> Listing:
+    """The listing with this workspace's endpoints to choose from."""
+    choices = await names.endpoint_names(visitor)
+    if (chosen := visitor.query.get("endpoint_id")) and chosen not in choices:
+        choices[chosen] = f"…{chosen[-8:]}"
+    filters = [
+        replace(each, choices=tuple(choices.items())) if each.name == "endpoint_id" and choices else each
+        for each in _LISTING.filters
+    ]
+    return replace(_LISTING, filters=filters)
+
+
+async def _view(visitor: Visitor, inference: str) -> dict[str, Any]:
+    """One inference, and what is known of it elsewhere."""
+    found = await visitor.api.get(f"/inferences/{names.part(inference)}")
+    feedback, lineage, version, endpoint = await asyncio.gather(
+        _feedback(visitor, [found["id"]]),
+        names.found_or_none(visitor, "lineage.read", f"/lineage/inference/{found['id']}", depth=4),
+        _of(visitor, "version.read", "/versions", found["version_id"]),
+        _of(visitor, "endpoint.read", "/endpoints", found["endpoint_id"], variants="live"),
+    )
+    given = feedback.get(found["id"], [])
+    actors = await names.actor_names(visitor, [found["actor"], *(each["actor"] for each in given)])
+    came_of = None if lineage is None else places.groups(lineage["made"])
+    return {
+        "found": found,
+        "names": await places.names(visitor, came_of or []),
+        "asked": conversation.asked(found),
+        "answered": conversation.answered(found),
+        "raw": _raw(found["request"]),
+        "feedback": given,
+        "told": judging.told,
+        "choices": judging.choices(endpoint and endpoint["labels"], found["answer"]),
+        "once": secrets.token_urlsafe(12),
+        "came_of": came_of,
+        "actors": actors,
+        "version": version,
+        "endpoint": endpoint,
+    }
+
+
+def _raw(request: Any) -> str:
+    return request if isinstance(request, str) else msgspec.json.format(msgspec.json.encode(request), indent=2).decode()
 
 
 async def _feedback(visitor: Visitor, ids: list[str]) -> dict[str, list[dict[str, Any]]]:
     """Feedback by the inference that it is on, newest first."""
     by_id: dict[str, list[dict[str, Any]]] = {}
     if ids and visitor.may("feedback.read"):
-        for each in (await visitor.api.get("/feedback", inference=ids, limit=500))["data"]:
+        for each in (await visitor.api.get("/feedback", inference_id=ids, limit=500))["data"]:
             by_id.setdefault(each["inference_id"], []).append(each)
     return by_id
 
 
-async def _lineage(visitor: Visitor, inference_id: str) -> dict[str, Any] | None:
-    if not visitor.may("lineage.read"):
-        return None
-    found: dict[str, Any] = await visitor.api.get(f"/lineage/inference/{inference_id}")
-    return found
-
-
-async def _version(visitor: Visitor, version_id: str | None) -> dict[str, Any] | None:
-    if version_id is None or not visitor.may("version.read"):
-        return None
-    found: dict[str, Any] = await visitor.api.get(f"/versions/{version_id}")
-    return found
+async def _of(visitor: Visitor, permission: str, path: str, thing: str | None, **query: Any) -> Any:
+    return await names.found_or_none(visitor, permission, f"{path}/{thing}", **query) if thing else None

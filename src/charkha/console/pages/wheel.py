@@ -16,6 +16,8 @@ from charkha.core.errors import NotFound
 
 _PERMISSION = "release.read"
 _MOST_ENDPOINTS, _MOST_POINTS = 100, 120
+NEWEST = 5000
+"""Of how many requests figures are told: enough for a p95, and as quick with a million a day."""
 
 
 def router(site: Site) -> APIRouter:
@@ -79,13 +81,13 @@ async def _known(visitor: Visitor, endpoint: dict[str, Any]) -> tuple[Known, lis
         _policy(visitor, endpoint_id),
         _first(visitor, "/runs", endpoint_id=endpoint_id),
         _first(visitor, "/releases", endpoint=endpoint_id),
-        api.get("/inferences/stats", endpoint_id=endpoint_id, since=since),
+        api.get("/inferences/stats", endpoint_id=endpoint_id, since=since, newest=NEWEST),
     )
     version = await _first(visitor, "/versions", run_id=run["id"]) if run and run["result"] else None
     evaluation = await _first(visitor, "/evaluations", candidate_version_id=version["id"]) if version else None
     is_of_turn = newest and (run is None or (version and newest["candidate_version_id"] == version["id"]))
     requests = sum(variant["requests"] for variant in stats)
-    return Known(policy, run, version, evaluation, newest if is_of_turn else None, requests), stats
+    return Known(policy, run, version, evaluation, newest if is_of_turn else None, requests, requests >= NEWEST), stats
 
 
 async def _decisions(visitor: Visitor, rollout: Facts | None) -> list[dict[str, Any]]:

@@ -24,17 +24,20 @@
     return [xs, ...columns];
   }
 
+  // To the digits that matter: a learning rate of 0.0003 is not "0".
+  const figure = (value) => (value == null ? "–" : value && Math.abs(value) < 0.01 ? value.toExponential(1) : String(+value.toPrecision(5)));
+
   function options(element, data) {
     const axis = { stroke: colour("--ink-2"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: `11px ${style("--sans") || "sans-serif"}` };
     return {
       width: Math.max(element.clientWidth, 240),
       height: 240,
       scales: { x: { time: data.x === "time" } },
-      axes: [{ ...axis, label: data.x === "time" ? "" : data.x, labelFont: axis.font, labelSize: 18 }, { ...axis, label: data.y, labelFont: axis.font, labelSize: 18, size: 56 }],
+      axes: [{ ...axis, label: data.x === "time" ? "" : data.x, labelFont: axis.font, labelSize: 18 }, { ...axis, label: data.y, labelFont: axis.font, labelSize: 18, size: 56, values: (plot, ticks) => ticks.map(figure) }],
       cursor: { drag: { x: true, y: false } },
       legend: { live: true },
       series: [{ label: data.x }, ...data.series.map((each, index) => ({
-        label: each.label, stroke: colour(`--part-${index % 6}`), width: 1.75, spanGaps: true, points: { show: each.points.length < 40, size: 4 },
+        label: each.label, value: (plot, value) => figure(value), stroke: colour(`--part-${index % 6}`), width: 1.75, spanGaps: true, points: { show: each.points.length < 40, size: 4 },
       }))],
     };
   }

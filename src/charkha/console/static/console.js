@@ -31,13 +31,38 @@ setInterval(tellTimes, 10000);
 // ---- Live regions: one stream a page, and none while nobody looks (browsers allow six connections to a host).
 let stream = null;
 
+// What is being typed, and where the focus is, outlive a part of the page being made anew; returns what puts them back.
+function keep(id) {
+  const old = document.getElementById(id);
+  const drafts = $$("input[id], textarea[id]", old)
+    .filter((field) => field.value !== field.defaultValue && !["hidden", "checkbox", "radio"].includes(field.type))
+    .map((field) => [field.id, field.value]);
+  const held = old.contains(document.activeElement) && document.activeElement !== old ? document.activeElement : null;
+  const alike = (root) => $$(held.localName, root).filter((other) => other.textContent === held.textContent);
+  const place = held && alike(old).indexOf(held);
+  return () => {
+    for (const [field, value] of drafts) if (document.getElementById(field)) document.getElementById(field).value = value;
+    if (!held) return;
+    const found = held.id ? document.getElementById(held.id) : alike(document.getElementById(id))[place];
+    found?.focus({ preventScroll: true });
+  };
+}
+
 function replace(id, html) {
   const element = document.getElementById(id);
   if (!element || (element.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) return;
   if ($("dialog[open]", element)) return;
-  const held = document.activeElement && element.contains(document.activeElement) ? document.activeElement.id : "";
+  const back = keep(id);
+  const unfolded = $$("details[open][id]", element).map((details) => details.id);
+  const places = $$(".log", element).map((log) => (log.scrollHeight - log.scrollTop - log.clientHeight > 24 ? log.scrollTop : null));
   htmx.swap(element, html, { swapStyle: "innerHTML" });
-  if (held) document.getElementById(held)?.focus();
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+  $$(".log", element).forEach((log, index) => {
+    if (places[index] == null) return;
+    delete log.dataset.follow; // who has scrolled up to read keeps their place
+    log.scrollTop = places[index];
+  });
+  back();
 }
 
 function watch() {
@@ -59,8 +84,28 @@ addEventListener("pagehide", () => stream?.close());
 // ---- After a change: the page anew, or the page that it leads to.
 document.addEventListener("charkha:changed", (event) => {
   for (const dialog of $$("dialog[open]")) dialog.close();
+  event.target.closest?.("form")?.reset();
   if (event.detail.go) location.assign(event.detail.go);
-  else htmx.ajax("GET", location.href, { target: "#page", select: "#page", swap: "outerHTML" });
+  else refresh();
+});
+
+let refreshing = false, refreshAgain = false;
+async function refresh() {
+  refreshAgain = refreshing; // one at a time, and what changes meanwhile asks for another
+  if (refreshing) return;
+  refreshing = true;
+  try {
+    await htmx.ajax("GET", location.href, { target: "#page", select: "#page", swap: "outerHTML" });
+  } finally {
+    refreshing = false;
+  }
+  if (refreshAgain) refresh();
+}
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.id !== "page") return;
+  const back = keep("page");
+  document.addEventListener("htmx:afterSwap", back, { once: true });
 });
 document.addEventListener("htmx:responseError", (event) => say("Charkha refused this.", event.detail.xhr.statusText));
 document.addEventListener("htmx:sendError", () => say("Charkha does not answer.", "Is it still up? `charkha status` says."));
@@ -73,6 +118,12 @@ function say(message, detail) {
   box.append(strong, text);
   $("#said").replaceChildren(box);
 }
+
+// What is not asked for does not stand in the address.
+document.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (!detail.elt.matches(".filters")) return;
+  for (const [name, value] of [...detail.formData]) if (value === "") detail.formData.delete(name);
+});
 
 // ---- Keyboard: rows, pages, filters.
 const rows = () => $$("#page tbody tr").filter((row) => $("a", row));
@@ -87,6 +138,13 @@ function select(step) {
   row.scrollIntoView({ block: "nearest" });
   $("a", row).focus({ preventScroll: true });
 }
+
+document.addEventListener("keydown", (event) => {
+  const field = event.target.closest?.("[data-send]");
+  if (!field) return;
+  if (event.key === "Escape") field.blur();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) field.form.requestSubmit();
+});
 
 const typing = (target) => target.matches?.("input, textarea, select, [contenteditable]");
 let afterG = 0;
@@ -189,11 +247,18 @@ document.addEventListener("click", (event) => {
     opener.getAttribute("command") === "close" ? target.close() : target.showModal();
   }
 });
+document.addEventListener("input", (event) => {
+  const target = event.target;
+  const [number, slider] = target.matches("[data-with]") ? [document.getElementById(target.dataset.with), target] : [target, $(`[data-with="${CSS.escape(target.id)}"]`)];
+  if (target === slider) number.value = slider.value;
+  else if (target.id && slider) slider.value = number.value;
+});
 document.addEventListener("change", (event) => {
   const target = event.target;
   if (target.matches("[data-workspaces]")) location.assign(`/console/w/${encodeURIComponent(target.value)}/`);
   if (target.matches("[data-theme-choice]")) {
     localStorage.setItem("charkha.theme", target.value);
+    for (const other of $$("[data-theme-choice]")) other.value = target.value;
     if (target.value) document.documentElement.dataset.theme = target.value;
     else delete document.documentElement.dataset.theme;
   }
@@ -210,7 +275,8 @@ function settle(root) {
 }
 document.addEventListener("htmx:load", (event) => settle(event.detail.elt));
 document.addEventListener("htmx:afterSettle", (event) => event.detail.elt.id === "page" && watch());
-const theme = $("[data-theme-choice]");
-if (theme) theme.value = localStorage.getItem("charkha.theme") || "";
+for (const [choice, name] of [["[data-theme-choice]", "charkha.theme"], ["[data-zone-choice]", "charkha.zone"]]) {
+  for (const select of $$(choice)) select.value = localStorage.getItem(name) || "";
+}
 settle(document);
 watch();

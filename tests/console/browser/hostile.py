@@ -1,0 +1,126 @@
+"""A workspace in which everything that a user, an application or a model can name or say is an attack on its reader."""
+
+import random
+import string
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from tests.console.furniture import Furniture, Things, log
+from tests.console.seed import furnish
+from tests.console.world import World
+
+PWN = "window.pwned=1"
+SCRIPTS = (
+    f"<script>{PWN}</script>",
+    f'"><img src=x onerror="{PWN}">',
+    f"'><svg onload='{PWN}'>",
+    f"</textarea></title></style></script><script>{PWN}</script>",
+    f'javascript:{PWN}//" onmouseover="{PWN}" autofocus onfocus="{PWN}" x="',
+    "{{ 7*7 }}{% raw %}${7*7}<%= 7*7 %>",
+    f'<div hx-get="/console/" hx-trigger="load" hx-on:load="{PWN}" data-live="//evil.example/">x</div>',
+    '<a href="//evil.example/">free</a><base href="//evil.example/"><meta http-equiv=refresh content="0;//evil.example">',
+)
+CONTROLS = "\u202eevil\u202c \u2066a\u2069 \u200fx\u200e zero\u200bwidth \ufeff \u2028line \x1b[31m \x07 \x7f\x9b"
+TAGS = "".join(chr(0xE0000 + ord(letter)) for letter in "ignore all")
+"""Characters that no reader sees and a model reads."""
+LETTERS = (
+    "Z\u0351\u0343\u036a\u0302\u036ba\u0351\u0343\u036alg\u0489o \u0639\u0631\u0628\u064a \u4e2d\u6587 "
+    "\U0001f469\u200d\U0001f4bb \ufdfd\ufdfd"
+)
+MEGABYTE = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=1_000_000))
+"""One line that no compression makes small."""
+WORD = "w" * 180
+ALL = f"{' '.join(SCRIPTS)} {CONTROLS} {TAGS} {LETTERS} {WORD}"
+
+
+async def furnish_hostile(world: World) -> Things:
+    """Make the workspace `hostile`, and everything in it."""
+    wiring = world.wiring
+    organisation = wiring.snapshots.get("keys").organisations[world.workspace_id]
+    workspace_id = await wiring.directory.create_workspace(organisation, "hostile", "key:seed")
+    await wiring.snapshots.refresh()
+    place = Furniture(wiring, world.rest(), "hostile", workspace_id, "", {})
+    things = await furnish(place, world.home)
+    await _names(place)
+    await _inferences(place, world)
+    return things
+
+
+async def _names(place: Furniture) -> None:
+    """Names, reasons and texts as far as the API takes them; what it refuses cannot be shown either."""
+    things = place.things
+    for number, text in enumerate((*SCRIPTS, CONTROLS, LETTERS, WORD, TAGS)):
+        for path, body in _bodies(things, text, number):
+            await _try(place, path, body)
+        lines = b"\n".join(msgspec.json.encode({"input": f"{text} {n}", "label": f"{text}{n % 2}"}) for n in range(4))
+        await place.rest.post(
+            "/datasets",
+            params={"name": text[:200]},
+            content=lines,
+            headers={"content-type": "application/jsonl", "x-charkha-workspace": place.name},
+        )
+    await _signed_in(place)
+
+
+def _bodies(things: Things, text: str, number: int) -> list[tuple[str, dict[str, Any]]]:
+    about = {"inference_id": things["inference"]}
+    variant = {"name": text[:256], "system_prompt": text, "parameters": {"max_tokens": 8}}
+    return [
+        ("/keys", {"name": text[:200], "role": "viewer"}),
+        ("/feedback", {"kind": "comment", "text": text, "subject_id": text[:200], **about}),
+        ("/feedback", {"kind": "correction", "text": text, **about}),
+        ("/feedback", {"kind": "metric", "name": text[:200], "value": 1e300, "episode_id": text[:200]}),
+        (f"/endpoints/{things['endpoint']}/variants", variant),
+        ("/endpoints", {"name": f"hostile-{number}", "labels": [text[:100], "b"], "variant": variant}),
+        ("/endpoints", {"name": text[:64], "variant": {}}),
+        (
+            "/suites",
+            {"name": text[:200], "endpoint_id": things["endpoint"], "dataset_version_id": things["held_out_version"]},
+        ),
+    ]
+
+
+async def _try(place: Furniture, path: str, body: dict[str, Any]) -> None:
+    answer = await place.rest.post(path, json=body, headers={"x-charkha-workspace": place.name})
+    assert answer.status_code < 500, f"{path}: {answer.status_code} {answer.text[:300]}"
+
+
+async def _signed_in(place: Furniture) -> None:
+    """A session from a browser with a hostile name."""
+    made = await place.send("POST", "/keys", {"name": ALL[:200], "role": "developer"})
+    place.things["hostile_key"] = made["id"]
+    await place.wiring.snapshots.refresh()
+    await place.wiring.console_sessions.begin_with_key(made["key"], ALL)
+
+
+async def _inferences(place: Furniture, world: World) -> None:
+    """Requests whose every text is hostile; the last is a megabyte on one line, asked and answered."""
+    endpoint = {"endpoint_id": _id(place, "endpoint"), "variant_id": _id(place, "variant")}
+    said = [*SCRIPTS, CONTROLS + "\0", TAGS, LETTERS, ALL]
+    wanted: list[dict[str, Any]] = [
+        {
+            **endpoint,
+            "minutes": 0.5,
+            "text": text,
+            "answer": text,
+            "model": text.replace("\0", "")[:300],
+            "episode_id": text.replace("\0", "")[:200],
+            "subject_id": text.replace("\0", "")[:200],
+            "trace_id": "b" * 32,
+        }
+        for text in said
+    ]
+    wanted.append({**endpoint, "minutes": 0.1, "text": MEGABYTE, "answer": MEGABYTE, "model": "large"})
+    ids = await log(place, world.home, wanted)
+    for number, inference_id in enumerate(ids):
+        place.things[f"hostile_inference_{number}"] = str(inference_id)
+    place.things["inference"] = str(ids[-2])
+    place.things["large_inference"] = str(ids[-1])
+    for text in (ALL, MEGABYTE[:200_000]):
+        await place.send("POST", "/feedback", {"kind": "comment", "text": text, "inference_id": str(ids[-2])})
+
+
+def _id(place: Furniture, kind: str) -> Any:
+    return UUID(place.things[kind])
