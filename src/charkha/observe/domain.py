@@ -12,6 +12,8 @@ from charkha.core.errors import Invalid, NotFound
 from charkha.core.messages import Message, Role
 
 _ROLES = {**{role: role for role in get_args(Role)}, "developer": "system", "function": "tool"}
+CALLS = ("tool_calls", "function_call")
+"""How an answer ends that calls tools."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = UUID(int=2**128 - 1)
 
@@ -66,11 +68,13 @@ def _edge(at: datetime) -> UUID:
 
 def _messages(messages: list[Any]) -> Iterable[Message]:
     for message in messages:
-        if isinstance(message, dict) and message.get("role") in _ROLES:
-            yield Message(_ROLES[message["role"]], _text(message.get("content")))
+        role = message.get("role") if isinstance(message, dict) else None
+        if isinstance(role, str) and role in _ROLES:
+            yield Message(_ROLES[role], _text(message.get("content")))
 
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
