@@ -28,6 +28,7 @@ from charkha.kit.snapshot import Snapshots, wait_until_served
 from charkha.serve import routes
 from charkha.serve.domain import Endpoint, Plan, Share
 from charkha.serve.gateway import Gateway, GatewayLimits
+from charkha.serve.ports import Engine
 from charkha.serve.service import EndpointService
 from charkha.serve.variants import VariantSpec
 from charkha.testing.fake_engine import FakeEngine, FakeModel
@@ -60,8 +61,8 @@ class Rig:
         self.url = self.key = self.other_key = ""
         self.workspace_id = self.other_id = UUID(int=0)
 
-    async def start(self, stack: AsyncExitStack, limits: GatewayLimits) -> None:
-        """Prepare the database, then serve engine and gateway."""
+    async def start(self, stack: AsyncExitStack, limits: GatewayLimits, others: dict[str, Engine]) -> None:
+        """Prepare the database, then serve engine and gateway. `others` are engines besides, by their models' names."""
         await self._people()
         self.snapshots.register("keys", keyring.load)
         self.snapshots.register(routes.ROUTES, routes.load)
@@ -72,8 +73,8 @@ class Rig:
         self.gateway = Gateway(
             authenticator=self.authenticator,
             snapshots=self.snapshots,
-            engines={"local": self.engine},
-            base_models={"tiny": ("local", "tiny")},
+            engines={"local": self.engine, **{engine.name: engine for engine in others.values()}},
+            base_models={"tiny": ("local", "tiny"), **{each: (others[each].name, each) for each in others}},
             session_factory=lambda: egress.session(allowed_hosts=["127.0.0.1"]),
             spool=spool.SpoolWriter(self.directory, "test"),
             secrets=self.secrets,
@@ -154,10 +155,21 @@ def limits() -> GatewayLimits:
 
 
 @pytest.fixture
+def others() -> dict[str, Engine]:
+    """Engines besides the fake one, by the names of their models; tests that need any have a fixture of this name."""
+    return {}
+
+
+@pytest.fixture
 async def rig(
-    database: Database, jobs: Jobs, secrets_of_test: Secrets, tmp_path: Path, limits: GatewayLimits
+    database: Database,
+    jobs: Jobs,
+    secrets_of_test: Secrets,
+    tmp_path: Path,
+    limits: GatewayLimits,
+    others: dict[str, Engine],
 ) -> AsyncIterator[Rig]:
     rig = Rig(database, jobs, secrets_of_test, tmp_path / "spool")
     async with AsyncExitStack() as stack:
-        await rig.start(stack, limits)
+        await rig.start(stack, limits, others)
         yield rig
