@@ -1,26 +1,17 @@
 """Every dialect against a real llama.cpp behind the gateway: what a miniature model says matters not, its form does."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import anthropic
 import openai
 import pytest
 
-from charkha.kit import egress
-from charkha.serve.engines import llama_cpp
-from charkha.serve.engines.models import find_model
-from charkha.serve.ports import Engine, EngineDeps
-from charkha.testing.engine_process import TOKEN, running_engine
-from charkha.testing.tiny import make_tiny_gguf
+from charkha.serve.ports import Engine
 
-from .conftest import Rig
+from .conftest import LLAMA, Rig
 
 pytestmark = pytest.mark.anyio
-MODEL = "smollm2-135m-instruct"
 HELLO: Any = [{"role": "user", "content": "Where is it warmer?"}]
 SCHEMA: Any = {
     "type": "object",
@@ -31,20 +22,9 @@ SCHEMA: Any = {
 TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("home")
-    model = make_tiny_gguf(home / "tiny.gguf", find_model(None, home).path)
-    with running_engine(home, model):
-        yield home
-
-
 @pytest.fixture
-def others(home: Path) -> dict[str, Engine]:
-    def session() -> aiohttp.ClientSession:
-        return egress.session(allowed_hosts=["127.0.0.1"])
-
-    return {MODEL: llama_cpp.build(llama_cpp.Config(name="local"), EngineDeps(session, home, TOKEN))}
+def others(llama: dict[str, Engine]) -> dict[str, Engine]:
+    return llama
 
 
 def claude(rig: Rig) -> anthropic.AsyncAnthropic:
@@ -56,7 +36,7 @@ async def test_a_chat_follows_its_schema(rig: Rig) -> None:
     async with rig.client() as client:
         for seed in range(3):
             answer = await client.chat.completions.create(
-                model=MODEL, messages=HELLO, response_format=form, seed=seed, max_completion_tokens=60
+                model=LLAMA, messages=HELLO, response_format=form, seed=seed, max_completion_tokens=60
             )
             told = json.loads(answer.choices[0].message.content or "")
             assert set(told) == {"city", "warm"}
@@ -65,7 +45,7 @@ async def test_a_chat_follows_its_schema(rig: Rig) -> None:
 async def test_a_chat_has_choices_logprobs_penalties_and_biases(rig: Rig) -> None:
     async with rig.client() as client:
         answer = await client.chat.completions.create(
-            model=MODEL,
+            model=LLAMA,
             messages=[{"role": "developer", "content": "Be brief."}, *HELLO],
             n=2,
             seed=1,
@@ -87,12 +67,12 @@ async def test_a_chat_has_choices_logprobs_penalties_and_biases(rig: Rig) -> Non
 
 async def test_a_message_whole_streamed_and_counted(rig: Rig) -> None:
     async with claude(rig) as client:
-        asked: Any = {"model": MODEL, "max_tokens": 8, "messages": HELLO, "system": "Be brief."}
+        asked: Any = {"model": LLAMA, "max_tokens": 8, "messages": HELLO, "system": "Be brief."}
         asked["extra_body"] = {"temperature": 0}
         whole = await client.messages.create(**asked)
         async with client.messages.stream(**asked) as stream:
             streamed = await stream.get_final_message()
-        counted = await client.messages.count_tokens(model=MODEL, messages=HELLO, system="Be brief.")
+        counted = await client.messages.count_tokens(model=LLAMA, messages=HELLO, system="Be brief.")
     assert [block.text for block in whole.content] == [block.text for block in streamed.content]  # type: ignore[union-attr]
     assert whole.stop_reason == streamed.stop_reason
     assert whole.usage.output_tokens == streamed.usage.output_tokens > 0
@@ -103,13 +83,13 @@ async def test_a_message_whole_streamed_and_counted(rig: Rig) -> None:
 async def test_a_message_follows_its_schema(rig: Rig) -> None:
     form: Any = {"format": {"type": "json_schema", "schema": SCHEMA}}
     async with claude(rig) as client:
-        message = await client.messages.create(model=MODEL, max_tokens=60, messages=HELLO, output_config=form)
+        message = await client.messages.create(model=LLAMA, max_tokens=60, messages=HELLO, output_config=form)
     assert set(json.loads(message.content[0].text)) == {"city", "warm"}  # type: ignore[union-attr]
 
 
 async def test_a_response_whole_streamed_and_by_schema(rig: Rig) -> None:
     form: Any = {"format": {"type": "json_schema", "name": "place", "schema": SCHEMA, "strict": True}}
-    asked: Any = {"model": MODEL, "input": "Where is it warmer?", "temperature": 0}
+    asked: Any = {"model": LLAMA, "input": "Where is it warmer?", "temperature": 0}
     async with rig.client() as client:
         whole = await client.responses.create(max_output_tokens=8, top_logprobs=2, **asked)
         stream = await client.responses.create(max_output_tokens=8, stream=True, **asked)
@@ -126,13 +106,13 @@ async def test_what_the_engine_cannot_do_is_refused_with_a_remedy(rig: Rig) -> N
     picture: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     async with rig.client() as client:
         with pytest.raises(openai.BadRequestError, match="response_format") as caught:
-            await client.chat.completions.create(model=MODEL, messages=HELLO, tools=[TOOL])
+            await client.chat.completions.create(model=LLAMA, messages=HELLO, tools=[TOOL])
         assert caught.value.param == "tools"
         with pytest.raises(openai.BadRequestError, match="image_url") as caught:
-            await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": [picture]}])
+            await client.chat.completions.create(model=LLAMA, messages=[{"role": "user", "content": [picture]}])
         assert caught.value.param == "messages"
     async with claude(rig) as claude_client:
         with pytest.raises(anthropic.BadRequestError, match="tools"):
             await claude_client.messages.create(
-                model=MODEL, max_tokens=9, messages=HELLO, tools=[{"name": "a", "input_schema": {"type": "object"}}]
+                model=LLAMA, max_tokens=9, messages=HELLO, tools=[{"name": "a", "input_schema": {"type": "object"}}]
             )

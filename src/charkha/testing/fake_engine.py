@@ -168,6 +168,7 @@ def _chunks(path: str, request: dict[str, Any], said: dict[str, Any]) -> list[by
     words = said["content"].split(" ") if said.get("content") else []
     parts = [word if number == 0 else f" {word}" for number, word in enumerate(words)]
     pieces = [{"content": part} for part in parts] + _call_deltas(said.get("tool_calls") or [])
+    pieces[0] = {"role": "assistant", **pieces[0]}
     told = [{"index": 0, key: piece if key == "delta" else piece["content"], "finish_reason": None} for piece in pieces]
     told.append({"index": 0, key: {} if key == "delta" else "", "finish_reason": _reason(said)})
     chunks = [{**head, "choices": [choice]} for choice in told]
