@@ -39,7 +39,7 @@ _KNOWN: dict[str, Check] = {
     "top_p": checks.number(0, 1),
 }
 # For Anthropic's own books and caches; accepted so that clients run unmodified, and not handed on.
-_IGNORED = frozenset({"cache_control", "inference_geo", "service_tier"})
+_IGNORED = frozenset({"cache_control", "context_management", "diagnostics", "inference_geo", "service_tier", "speed"})
 _SAME = ("max_tokens", "model", "stream", "temperature", "top_k", "top_p")
 _EFFORTS = {"xhigh": "high", "max": "high"}
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})  # of the model that thought them, and sealed by its provider

@@ -31,7 +31,10 @@ EMBEDDINGS: Final = "/v1/embeddings"
 COUNT: Final = COUNT_PATH
 
 _IGNORED: Final = frozenset(
-    {"metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"}
+    {
+        *("metadata", "parallel_tool_calls", "prompt_cache_key", "reasoning_effort", "safety_identifier"),
+        *("service_tier", "store", "user"),
+    }
 )
 # A control token written inside a message would end the turn and begin another in anybody's name. A zero-width space
 # makes it the plain text that it was meant to be.
