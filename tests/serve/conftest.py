@@ -1,7 +1,7 @@
 """A gateway as it is run: on a real socket, with real keys and routes in a real database, before a fake engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,18 @@ from charkha.kit.jobs import Jobs
 from charkha.kit.snapshot import Snapshots, wait_until_served
 from charkha.serve import routes
 from charkha.serve.domain import Endpoint, Plan, Share
+from charkha.serve.engines import llama_cpp
+from charkha.serve.engines.models import find_model
 from charkha.serve.gateway import Gateway, GatewayLimits
+from charkha.serve.ports import Engine, EngineDeps
 from charkha.serve.service import EndpointService
 from charkha.serve.variants import VariantSpec
+from charkha.testing.engine_process import TOKEN, running_engine
 from charkha.testing.fake_engine import FakeEngine, FakeModel
 from charkha.testing.serving import serving
+from charkha.testing.tiny import make_tiny_gguf
 
+LLAMA = "smollm2-135m-instruct"
 BASE = VariantSpec(engine="local", model="tiny")
 
 
@@ -60,8 +66,8 @@ class Rig:
         self.url = self.key = self.other_key = ""
         self.workspace_id = self.other_id = UUID(int=0)
 
-    async def start(self, stack: AsyncExitStack, limits: GatewayLimits) -> None:
-        """Prepare the database, then serve engine and gateway."""
+    async def start(self, stack: AsyncExitStack, limits: GatewayLimits, others: dict[str, Engine]) -> None:
+        """Prepare the database, then serve engine and gateway. `others` are engines besides, by their models' names."""
         await self._people()
         self.snapshots.register("keys", keyring.load)
         self.snapshots.register(routes.ROUTES, routes.load)
@@ -72,8 +78,8 @@ class Rig:
         self.gateway = Gateway(
             authenticator=self.authenticator,
             snapshots=self.snapshots,
-            engines={"local": self.engine},
-            base_models={"tiny": ("local", "tiny")},
+            engines={"local": self.engine, **{engine.name: engine for engine in others.values()}},
+            base_models={"tiny": ("local", "tiny"), **{each: (others[each].name, each) for each in others}},
             session_factory=lambda: egress.session(allowed_hosts=["127.0.0.1"]),
             spool=spool.SpoolWriter(self.directory, "test"),
             secrets=self.secrets,
@@ -153,11 +159,37 @@ def limits() -> GatewayLimits:
     return GatewayLimits(request_seconds=10, engine_patience_seconds=2, drain_seconds=1)
 
 
+@pytest.fixture(scope="module")
+def llama_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a running llama.cpp with a miniature model."""
+    home = tmp_path_factory.mktemp("llama")
+    with running_engine(home, make_tiny_gguf(home / "tiny.gguf", find_model(None, home).path), name="llama"):
+        yield home
+
+
+@pytest.fixture
+async def llama(llama_home: Path) -> AsyncIterator[dict[str, Engine]]:
+    """The engine at `llama_home`, by the name of its model: what a module's `others` may return."""
+    async with egress.session(allowed_hosts=["127.0.0.1"]) as session:
+        yield {LLAMA: llama_cpp.build(llama_cpp.Config(name="llama"), EngineDeps(lambda: session, llama_home, TOKEN))}
+
+
+@pytest.fixture
+def others() -> dict[str, Engine]:
+    """Engines besides the fake one, by the names of their models; tests that need any have a fixture of this name."""
+    return {}
+
+
 @pytest.fixture
 async def rig(
-    database: Database, jobs: Jobs, secrets_of_test: Secrets, tmp_path: Path, limits: GatewayLimits
+    database: Database,
+    jobs: Jobs,
+    secrets_of_test: Secrets,
+    tmp_path: Path,
+    limits: GatewayLimits,
+    others: dict[str, Engine],
 ) -> AsyncIterator[Rig]:
     rig = Rig(database, jobs, secrets_of_test, tmp_path / "spool")
     async with AsyncExitStack() as stack:
-        await rig.start(stack, limits)
+        await rig.start(stack, limits, others)
         yield rig

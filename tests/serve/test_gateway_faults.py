@@ -224,7 +224,7 @@ async def test_a_client_that_reads_nothing_is_let_go(rig: Rig, monkeypatch: pyte
         while not rig.records()[1]:
             await asyncio.sleep(0.02)
     assert rig.last()[2].error_code == "timeout"
-    assert rig.gateway._in_flight == 0
+    assert rig.gateway._room.taken == 0
     assert len(await reader.readexactly(1024)) == 1024
     writer.close()
 

@@ -23,6 +23,10 @@ fields = st.sampled_from(
 )
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}, "strict": True}}
+CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}}
+
 
 def refusal(call: Callable[..., object], *arguments: object) -> Invalid | None:
     """How a call is refused; None if it is not."""
@@ -80,6 +84,17 @@ def test_the_range_of_a_number_is_its_range(temperature: float, top_p: float) ->
         ({"logit_bias": {"1": 101}}, "logit_bias"),
         ({"user": "a\0"}, "user"),
         ({"tools": ["x"]}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": [{"type": "web_search", "web_search": {"name": "x"}}]}, "tools[0]"),
+        ({"tool_choice": "any"}, "tool_choice"),
+        ({"tool_choice": {"type": ["function"]}}, "tool_choice"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}, "response_format.json_schema"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages[0].tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0].function"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 7}]}]}, "messages[0].content"),
         ({"suffix": "only of completions"}, "suffix"),
         ({"lora": [{"id": 0, "scale": 1.0}]}, "lora"),
         ({"adapters": []}, "adapters"),
@@ -95,9 +110,18 @@ def test_fields_out_of_range_are_named(more: dict[str, Any], param: str) -> None
 @pytest.mark.parametrize(
     "more",
     [
-        {"stop": "a", "logit_bias": {"15": -100}, "tools": [{"type": "function"}], "tool_choice": "auto"},
-        {"response_format": {"type": "json_schema"}, "logprobs": True, "top_logprobs": 5, "seed": 1},
+        {"stop": "a", "logit_bias": {"15": -100}, "tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": False},
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "look"}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": True}}},
+        {"response_format": {"type": "json_object"}, "logprobs": True, "top_logprobs": 5, "seed": 1},
         {"stream": True, "stream_options": {"include_usage": True}, "user": "u", "store": False, "metadata": {}},
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [CALL]},
+                {"role": "tool", "content": [], "tool_call_id": "c"},
+            ]
+        },
+        {"messages": [{"role": "developer", "content": "x"}, {"role": "user", "content": [PICTURE]}]},
         {"messages": [{"role": "assistant", "tool_calls": []}, {"role": "tool", "content": "x", "tool_call_id": "1"}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "temperature": None},
     ],
@@ -119,6 +143,15 @@ def test_the_request_outweighs_the_defaults() -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("mine", "default"), [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
+)
+def test_a_requests_length_outweighs_the_default_under_its_other_name(mine: str, default: str) -> None:
+    defaults = {default: 9, "top_k": 1}
+    body = openai.upstream_body({**CHAT, mine: 5}, "chat", model="b", system_prompt=None, parameters=defaults)
+    assert body == {**CHAT, "model": "b", mine: 5, "top_k": 1}
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])

@@ -62,11 +62,43 @@ def test_spaces_after_the_colon_are_allowed() -> None:
 @pytest.mark.parametrize("wanted", [True, False])
 def test_usage_is_logged_and_passed_on_only_if_asked(wanted: bool) -> None:
     outcome = Outcome()
-    passed = relay(outcome, wants_usage=wanted).chunk(
-        b'{"id":"a","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
-    )
+    passing = relay(outcome, wants_usage=wanted)
+    passed = passing.chunk(b'{"id":"a","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}')
+    passed += passing.chunk(b"[DONE]")
     assert bool(passed) is wanted
     assert (outcome.prompt_tokens, outcome.completion_tokens) == (3, 4)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_usage_that_comes_with_a_choice_has_an_event_of_its_own(wanted: bool) -> None:
+    outcome = Outcome()
+    passing = relay(outcome, wants_usage=wanted)
+    told = passing.chunk(chunk("end", usage={"prompt_tokens": 3, "completion_tokens": 4})) + passing.chunk(b"[DONE]")
+    events = [msgspec.json.decode(line[6:]) for line in told.split(b"\n\n") if line]
+    assert [(len(event["choices"]), event["usage"]) for event in events] == [
+        (1, None),
+        *([(0, {"prompt_tokens": 3, "completion_tokens": 4})] if wanted else []),
+    ]
+    assert {(event["id"], event["model"]) for event in events} == {("chatcmpl-ours", "support")}
+    assert outcome.completion_tokens == 4
+
+
+def test_tool_call_deltas_pass_one_to_one_and_are_the_first_token() -> None:
+    outcome = Outcome()
+    passing = relay(outcome)
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
+    deltas = [
+        {"role": "assistant", "content": None},
+        {"tool_calls": [call]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"id":"theirs"}'}}]},
+    ]
+    sent = [msgspec.json.encode({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
+    firsts = []
+    for payload in sent:
+        assert passing.chunk(payload) == b"data: " + payload + b"\n\n"
+        firsts.append(outcome.first_token)
+    assert firsts[0] is None
+    assert firsts[1] is not None
 
 
 def test_of_several_choices_the_first_is_logged() -> None:

@@ -106,9 +106,12 @@ class Authenticator:
         self._secrets, self._snapshots = secrets, snapshots
         self._internal_key = secrets.derive("internal-token")
 
-    def authenticate(self, authorization: str | None) -> Principal:
-        """The principal of an `Authorization` header's value. Raises Unauthenticated saying what is wrong with it."""
-        scheme, _, token = (authorization or "").partition(" ")
+    def authenticate(self, authorization: str | None, api_key: str | None = None) -> Principal:
+        """The principal of an `Authorization` header's value, or of an `x-api-key` header's where there is none.
+
+        Raises Unauthenticated saying what is wrong with it.
+        """
+        scheme, _, token = (authorization or f"bearer {api_key or ''}").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("No API key was sent.", remedy=_HOW)
         if token.startswith(INTERNAL_PREFIX):

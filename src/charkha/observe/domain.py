@@ -14,6 +14,8 @@ _ESCAPED = [
     f"\\{byte:03o}" if byte == 0 or byte > 127 else "\\\\" if byte == 92 else chr(byte).lower() for byte in range(256)
 ]
 _ROLES = {**{role: role for role in get_args(Role)}, "developer": "system", "function": "tool"}
+CALLS = ("tool_calls", "function_call")
+"""How an answer ends that calls tools."""
 
 
 def failed(status: int, error_code: str | None) -> bool:
@@ -67,11 +69,13 @@ def escaped(text: bytes) -> str:
 
 def _messages(messages: list[Any]) -> Iterable[Message]:
     for message in messages:
-        if isinstance(message, dict) and message.get("role") in _ROLES:
-            yield Message(_ROLES[message["role"]], _text(message.get("content")))
+        role = message.get("role") if isinstance(message, dict) else None
+        if isinstance(role, str) and role in _ROLES:
+            yield Message(_ROLES[role], _text(message.get("content")))
 
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""

@@ -14,7 +14,7 @@ from charkha.core.records import BODY_VERSION
 from charkha.kit.db import Tx
 from charkha.kit.paging import Page
 from charkha.observe import search, store
-from charkha.observe.domain import failed, prompt_of
+from charkha.observe.domain import CALLS, failed, prompt_of
 from charkha.observe.values import Inference, InferenceContent, InferenceDetail, Observed, VariantStats, Wanted
 
 
@@ -46,7 +46,10 @@ class InferenceLog:
         return await search.listed(tx, wanted or Wanted(), _inference, after=after, limit=limit)
 
     async def contents(self, tx: Tx, ids: Collection[UUID]) -> dict[UUID, InferenceContent]:
-        """What those of `ids` were about that are in the log; prompt and answer are empty where no content is kept."""
+        """What those of `ids` were about that are in the log; prompt and answer are empty where no content is kept.
+
+        So is an answer that called tools: what it said besides is not the whole of it.
+        """
         return {row.id: _content(row) for row in await store.with_bodies(tx, ids)}
 
     async def observations(
@@ -104,7 +107,7 @@ def _content(row: sa.Row[Any]) -> InferenceContent:
         row.variant_id,
         row.version_id,
         prompt_of(row.request),
-        _answer(row) or "",
+        "" if row.finish_reason in CALLS else _answer(row) or "",
         row.subject_id,
     )
 

@@ -3,33 +3,47 @@
 Reads memory alone. Raises our errors; nothing has been written or sent when it does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from charkha.core.errors import Invalid
 from charkha.core.records import Operation
 from charkha.govern.keyring import INTERNAL_PREFIX, Principal
-from charkha.serve.asgi import Headers
+from charkha.serve.asgi import REQUEST_ID, Headers
 from charkha.serve.dialects import openai
 from charkha.serve.dialects.checks import identifier
+from charkha.serve.dialects.dialect import Dialect, Telling
 from charkha.serve.recording import Admitted, Recorder
 from charkha.serve.routes import Resolver
 
 LIVE, PURPOSES = "live", ("live", "evaluation", "playground")
+_UNIT, _EPISODE = b"x-charkha-unit", b"x-charkha-episode"
+
+
+class Surface(NamedTuple):
+    """What is spoken at a path, and which operation of an engine answers there."""
+
+    dialect: Dialect
+    operation: Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage."""
+    """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
+
+    `telling` tells the answer in the client's dialect; None where the engine's own words are the client's.
+    """
 
     request: Admitted
     body: dict[str, Any]
     wants_usage: bool
+    telling: Telling | None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell the client who answers, and the id that its feedback will name."""
         identity, target = str(self.request.id).encode(), self.request.target
-        told = [(b"x-request-id", identity), (b"x-charkha-inference-id", identity)]
+        told = [(REQUEST_ID, identity), (b"x-charkha-inference-id", identity)]
         if target.plan_number is not None:
             told += [(b"x-charkha-variant", target.variant.encode()), (b"x-charkha-plan", b"%d" % target.plan_number)]
         return told
@@ -41,14 +55,14 @@ class Admission:
     def __init__(self, resolver: Resolver, recorder: Recorder) -> None:
         self._resolver, self._recorder = resolver, recorder
 
-    def admit(self, caller: Principal, operation: Operation, headers: Headers, content: bytes, began: float) -> Order:
+    def admit(self, caller: Principal, surface: Surface, headers: Headers, content: bytes, began: float) -> Order:
         """The order that a request is. Raises Invalid or NotFound naming what is wrong with it."""
-        _check_content(headers)
-        request = openai.parse(content)
-        openai.check(request, operation)
+        check_content(headers)
+        operation = surface.operation
+        request, telling = surface.dialect.understand(content, operation)
         inference_id = self._recorder.mint(caller.workspace_id)
-        episode = _identifier(headers, b"x-charkha-episode")
-        unit = _identifier(headers, b"x-charkha-unit") or request.get("user") or episode or str(inference_id)
+        episode = _identifier(headers, _EPISODE)
+        unit = unit_of(headers, request) or str(inference_id)
         target = self._resolver.resolve(caller.workspace_id, request["model"], unit)
         admitted = Admitted(
             id=inference_id,
@@ -67,10 +81,17 @@ class Admission:
         body = openai.upstream_body(
             request, operation, model=target.model, system_prompt=target.system_prompt, parameters=target.parameters
         )
-        return Order(admitted, body, openai.wants_usage(request))
+        told = telling(str(inference_id), admitted.model) if telling else None
+        return Order(admitted, body, openai.wants_usage(request), told)
 
 
-def _check_content(headers: Headers) -> None:
+def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:
+    """Who keeps the variant that they were given: the unit, the user or the episode that is named, if any is."""
+    return _identifier(headers, _UNIT) or request.get("user") or _identifier(headers, _EPISODE)
+
+
+def check_content(headers: Headers) -> None:
+    """Raise Invalid unless a body is said to be plain JSON."""
     kind = headers.get(b"content-type")
     if kind is not None and kind.partition(";")[0].strip().lower() != "application/json":
         raise Invalid(

@@ -9,17 +9,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from charkha.core.errors import CharkhaError, TooLarge, Unavailable
-from charkha.serve.dialects.openai import error_body
+from charkha.serve.dialects import openai
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-CLIENT_CLOSED = "client_closed"
+CLIENT_CLOSED, REQUEST_ID = "client_closed", b"x-request-id"
 _JSON, _EVENTS = (b"content-type", b"application/json"), (b"content-type", b"text/event-stream; charset=utf-8")
 _LIVE = [_EVENTS, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
@@ -78,11 +76,12 @@ def too_large(most: int) -> TooLarge:
 class Reply:
     """The answer to one request: whole or streamed, its common headers put on, an error wherever it still can be told."""
 
-    __slots__ = ("_began", "_send", "ended", "headers", "started", "status")
+    __slots__ = ("_began", "_send", "dialect", "ended", "headers", "started", "status")
 
     def __init__(self, send: Send, began: float) -> None:
         self._send, self._began = send, began
         self.headers: list[tuple[bytes, bytes]] = []
+        self.dialect = openai.DIALECT
         self.started = self.ended = False
         self.status = 0
 
@@ -94,26 +93,27 @@ class Reply:
     async def events(self, data: bytes, *, more: bool = True) -> None:
         """Send server-sent events; the first call begins the answer, `more=False` ends it."""
         if not self.started:
-            await self._start(200, _LIVE)
+            await self._start(200, [*_LIVE])
         await self._body(data, more=more)
 
     async def error(self, error: CharkhaError) -> None:
         """Tell of an error: as the answer, or as the last event where the answer has begun. Never a false [DONE]."""
         if self.ended:
             return
-        told = msgspec.json.encode(error_body(error))
         if self.started:
-            await self._body(b"data: " + told + b"\n\n", more=False)
+            await self._body(self.dialect.error_event(error), more=False)
             return
         more = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
         if isinstance(error, Unavailable):
             more.append((b"retry-after", b"%d" % error.retry_after))
-        await self.whole(error.status, told, *more)
+        await self.whole(error.status, self.dialect.error(error), *more)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.started, self.status = True, status
         elapsed = int((time.perf_counter() - self._began) * 1000)
         took = (b"openai-processing-ms", b"%d" % elapsed)
+        if self.dialect.id_header:
+            headers += [(self.dialect.id_header, value) for name, value in self.headers if name == REQUEST_ID]
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, took, *self.headers]})
 
     async def _body(self, data: bytes, *, more: bool) -> None:

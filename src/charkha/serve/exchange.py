@@ -16,7 +16,8 @@ from charkha.serve import metrics
 from charkha.serve.admission import Order
 from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
 from charkha.serve.recording import Outcome, Recorder
-from charkha.serve.streaming import DONE, Lines, Relay
+from charkha.serve.streaming import Lines, Relay
+from charkha.serve.translating import TranslatingRelay
 from charkha.serve.upstream import EngineFailed, Upstream, read_whole
 
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that closed the connection
@@ -34,14 +35,7 @@ class Exchange:
         self._request, self._body, self._reply = order.request, order.body, reply
         self._upstream, self._recorder = upstream, recorder
         self._outcome, self._closed = Outcome(), False
-        request = order.request
-        self._relay = Relay(
-            _ID_PREFIX[request.operation] + str(request.id),
-            request.model,
-            self._outcome,
-            wants_usage=order.wants_usage,
-            keeps_content=request.target.keeps_content,
-        )
+        self._relay = _relay(order, self._outcome)
 
     async def run(self, receive: Receive, seconds: float) -> None:
         """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""
@@ -99,7 +93,7 @@ class Exchange:
         if not relay.done:
             raise EngineFailed("The engine ended its answer too soon.", code="engine_lost", remedy="Try again.")
         self._close()
-        await self._reply.events(DONE, more=False)
+        await self._reply.events(self._relay.ending(), more=False)
 
     def _fail(self, status: int, code: str) -> None:
         """Close a request that did not end well. The client is told of that; that no close was written is logged."""
@@ -116,3 +110,11 @@ class Exchange:
             self._closed = True
             self._recorder.close(self._request, self._outcome)
             metrics.ended(self._request, self._outcome, time.perf_counter() - self._request.began)
+
+
+def _relay(order: Order, outcome: Outcome) -> Relay | TranslatingRelay:
+    request, keeps = order.request, order.request.target.keeps_content
+    if order.telling is not None:
+        return TranslatingRelay(order.telling, outcome, keeps_content=keeps)
+    answer_id = _ID_PREFIX[request.operation] + str(request.id)
+    return Relay(answer_id, request.model, outcome, wants_usage=order.wants_usage, keeps_content=keeps)

@@ -14,30 +14,34 @@ import aiohttp
 import msgspec
 import structlog
 
-from charkha.core.errors import CharkhaError, NotFound, Timeout, Unavailable
-from charkha.core.ids import instant, uuid7
-from charkha.core.records import Operation
+from charkha.core.errors import CharkhaError, NotFound, Timeout
+from charkha.core.ids import uuid7
 from charkha.govern.access import WORKSPACE_HEADER
 from charkha.govern.keyring import Authenticator, Principal
 from charkha.kit.crypto import Secrets
 from charkha.kit.snapshot import Snapshots
 from charkha.kit.spool import SpoolWriter
-from charkha.serve import metrics
-from charkha.serve.admission import Admission
-from charkha.serve.asgi import ClientGone, Headers, Receive, Reply, Scope, Send, read_body
-from charkha.serve.dialects import openai
+from charkha.serve import catalogue, metrics
+from charkha.serve.admission import Admission, Surface, check_content
+from charkha.serve.asgi import REQUEST_ID, ClientGone, Headers, Receive, Reply, Scope, Send, read_body
+from charkha.serve.counting import TokenCounter
+from charkha.serve.dialects import anthropic, openai, responses
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
 from charkha.serve.ports import Engine
 from charkha.serve.recording import Recorder
-from charkha.serve.routes import Resolver, unknown
+from charkha.serve.room import Room
+from charkha.serve.routes import Resolver
 from charkha.serve.upstream import EnsureAdapter, Upstream
 
 PERMISSION = "inference.create"
 MODELS = "/v1/models"
-OPERATIONS: Mapping[str, Operation] = {
-    "/v1/chat/completions": "chat",
-    "/v1/completions": "completion",
-    "/v1/embeddings": "embedding",
+COUNT_TOKENS = "/v1/messages/count_tokens"
+SURFACES: Mapping[str, Surface] = {
+    "/v1/chat/completions": Surface(openai.DIALECT, "chat"),
+    "/v1/completions": Surface(openai.DIALECT, "completion"),
+    "/v1/embeddings": Surface(openai.DIALECT, "embedding"),
+    "/v1/messages": Surface(anthropic.DIALECT, "chat"),
+    "/v1/responses": Surface(responses.DIALECT, "chat"),
 }
 _LAST_WORD_SECONDS = 5.0
 _WORKSPACE = WORKSPACE_HEADER.encode()
@@ -91,14 +95,14 @@ class Gateway:
         self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets)
         self._admission = Admission(self._resolver, self._recorder)
         self._engines, self._session_factory, self._ensure_adapter = engines, session_factory, ensure_adapter
-        self._in_flight, self._idle, self._draining = 0, asyncio.Event(), False
-        self._idle.set()
+        self._room = Room(limits.max_in_flight)
 
     async def start(self) -> None:
         """Open the way to the engines and keep the spool synced; the last thing that a process does as it starts."""
         self._session = self._session_factory()
         patience = self._limits.engine_patience_seconds
         self._upstream = Upstream(self._engines, self._session, self._ensure_adapter, patience=patience)
+        self._counter = TokenCounter(self._resolver, self._engines, self._upstream)
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
         gc.collect()
@@ -106,17 +110,14 @@ class Gateway:
 
     async def stop(self) -> None:
         """Refuse new requests, let the running ones end, then close the spool and the way to the engines."""
-        self._draining = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.drain_seconds):
-                await self._idle.wait()
+        await self._room.drain(self._limits.drain_seconds)
         self._syncing.cancel()
         await asyncio.gather(self._syncing, return_exceptions=True)
         await self._session.close()
         await asyncio.to_thread(self._spool.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request under /v1, whatever it is, in OpenAI's form."""
+        """Answer one HTTP request under /v1, whatever it is, in the form of the API that its path is of."""
         began = time.perf_counter()
         reply = Reply(send, began)
         try:
@@ -131,52 +132,54 @@ class Gateway:
 
     async def _dispatch(self, scope: Scope, receive: Receive, reply: Reply, began: float) -> None:
         path, headers = scope["path"], Headers(scope)
-        operation = OPERATIONS.get(path)
-        if operation is not None:
+        surface = SURFACES.get(path)
+        if surface is not None:
+            reply.dialect = surface.dialect
             _require("POST", scope)
-            await self._serve(self._caller(headers), operation, headers, receive, reply, began)
+            await self._serve(self._caller(headers), surface, headers, receive, reply, began)
+        elif path == COUNT_TOKENS:
+            reply.dialect = anthropic.DIALECT
+            _require("POST", scope)
+            await self._count(self._caller(headers), headers, receive, reply)
         elif path == MODELS or path.startswith(MODELS + "/"):
             _require("GET", scope)
-            await self._models(self._caller(headers), path.removeprefix(MODELS).removeprefix("/"), reply)
+            await self._models(headers, path.removeprefix(MODELS).removeprefix("/"), reply)
         else:
             raise NotFound(f"There is nothing at {path[:200]}.", remedy="See /docs.", code="unknown_url")
 
     def _caller(self, headers: Headers) -> Principal:
-        principal = self._authenticator.authenticate(headers.get(b"authorization"))
+        principal = self._authenticator.authenticate(headers.get(b"authorization"), headers.get(b"x-api-key"))
         principal = self._authenticator.in_workspace(principal, headers.get(_WORKSPACE))
         principal.require(PERMISSION)
         return principal
 
-    async def _models(self, caller: Principal, wanted: str, reply: Reply) -> None:
-        found = [
-            openai.model_body(each.name, int(instant(each.id).timestamp()) if each.id else 0)
-            for each in self._resolver.models(caller.workspace_id)
-            if not wanted or each.name == wanted
-        ]
-        if wanted and not found:
-            raise unknown(wanted)
+    async def _models(self, headers: Headers, wanted: str, reply: Reply) -> None:
+        to_anthropic = headers.get(anthropic.VERSION_HEADER) is not None
+        if to_anthropic:
+            reply.dialect = anthropic.DIALECT
+        models = self._resolver.models(self._caller(headers).workspace_id)
+        body = catalogue.told(models, wanted, to_anthropic=to_anthropic)
         _name(reply)
-        await reply.whole(200, msgspec.json.encode(found[0] if wanted else {"object": "list", "data": found}))
+        await reply.whole(200, body)
 
     async def _serve(
-        self, caller: Principal, operation: Operation, headers: Headers, receive: Receive, reply: Reply, began: float
+        self, caller: Principal, surface: Surface, headers: Headers, receive: Receive, reply: Reply, began: float
     ) -> None:
-        if self._draining or self._in_flight >= self._limits.max_in_flight:
-            raise Unavailable("There is no room for more requests now.", code="overloaded", remedy="Try again.")
-        self._in_flight += 1
-        self._idle.clear()
-        metrics.in_flight.inc()
-        try:
+        with self._room:
             content = await self._content(receive, headers)
-            order = self._admission.admit(caller, operation, headers, content, began)
+            order = self._admission.admit(caller, surface, headers, content, began)
             reply.headers = order.headers()
             exchange = Exchange(order, reply, upstream=self._upstream, recorder=self._recorder)
             await exchange.run(receive, self._limits.request_seconds)
-        finally:
-            self._in_flight -= 1
-            metrics.in_flight.dec()
-            if not self._in_flight:
-                self._idle.set()
+
+    async def _count(self, caller: Principal, headers: Headers, receive: Receive, reply: Reply) -> None:
+        with self._room:
+            content = await self._content(receive, headers)
+            check_content(headers)
+            count = await self._counter.count(caller, headers, anthropic.countable(content))
+        _name(reply)
+        estimated = [(b"x-charkha-estimated", b"true")] if count.estimated else []
+        await reply.whole(200, msgspec.json.encode({"input_tokens": count.tokens}), *estimated)
 
     async def _content(self, receive: Receive, headers: Headers) -> bytes:
         try:
@@ -197,7 +200,7 @@ async def _refuse(reply: Reply, error: CharkhaError) -> None:
 
 def _name(reply: Reply) -> None:
     """Give an answer that is no inference's an id to be asked about."""
-    reply.headers = [(b"x-request-id", str(uuid7()).encode())]
+    reply.headers = [(REQUEST_ID, str(uuid7()).encode())]
 
 
 def _require(method: str, scope: Scope) -> None:

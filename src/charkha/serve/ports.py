@@ -7,7 +7,7 @@ with `charkha.testing.conformance.engines`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import aiohttp
 
@@ -43,6 +43,17 @@ class EngineHealth:
     base_hash: str | None = None
     adapters: int = 0
     detail: str = ""
+
+
+COUNT_PATH = "/v1/chat/completions/input_tokens"
+"""Where an engine that `CountsTokens` tells `{"input_tokens": n}` of a chat request."""
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """What an engine has besides, if it answers at COUNT_PATH."""
+
+    counts_tokens: Literal[True]
 
 
 class Engine(Protocol):

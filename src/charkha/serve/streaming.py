@@ -4,11 +4,12 @@ Pure but for the clock that times the first token. Only the ids and the model's 
 """
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
+from charkha.serve.dialects import chat
 from charkha.serve.recording import Outcome
 from charkha.serve.upstream import EngineFailed
 
@@ -16,14 +17,15 @@ MAX_EVENT_BYTES = 8 * 2**20
 DONE = b"data: [DONE]\n\n"
 
 
-class _Text(msgspec.Struct):
+class _Said(msgspec.Struct):
     content: Any = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _Choice(msgspec.Struct):
     index: int = 0
-    delta: _Text | None = None
-    message: _Text | None = None
+    delta: _Said | None = None
+    message: _Said | None = None
     text: Any = None
     finish_reason: str | None = None
 
@@ -43,6 +45,7 @@ class _Answer(msgspec.Struct):
     error: msgspec.Raw | None = None
 
 
+_Kind = TypeVar("_Kind", _Answer, chat.Answer)
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
@@ -67,44 +70,64 @@ class Lines:
 class Relay:
     """One answer on its way from engine to client. `outcome` gathers what the log wants to know of it."""
 
-    __slots__ = ("_id", "_keeps_content", "_model", "_texts", "_wants_usage", "done", "outcome")
+    __slots__ = ("_id", "_model", "_notes", "_usage", "_wants_usage", "done")
 
     def __init__(self, answer_id: str, model: str, outcome: Outcome, *, wants_usage: bool, keeps_content: bool) -> None:
         self._id, self._model = msgspec.json.encode(answer_id), msgspec.json.encode(model)
-        self._wants_usage, self._keeps_content = wants_usage, keeps_content
-        self._texts: list[str] = []
-        self.outcome, self.done = outcome, False
+        self._wants_usage, self._usage = wants_usage, b""
+        self._notes, self.done = Notes(outcome, keeps_content), False
 
     def whole(self, body: bytes) -> bytes:
         """A whole answer, as the client gets it."""
-        answer = self._read(body)
-        self._note(answer)
-        self._finish()
+        answer = read(_decode, body)
+        self._notes.take(answer)
+        self._notes.finish()
         return self._named(body, answer)
 
     def chunk(self, payload: bytes) -> bytes:
         """One event as the client gets it; empty for one that it does not get. After `[DONE]`, `done` is true."""
         if payload == b"[DONE]":
             self.done = True
-            self._finish()
-            return b""
-        answer = self._read(payload)
-        self._note(answer)
-        if answer.usage is not None and not answer.choices and not self._wants_usage:
-            return b""
-        return b"data: " + self._named(payload, answer) + b"\n\n"
+            self._notes.finish()
+            return self._usage
+        answer = read(_decode, payload)
+        self._notes.take(answer)
+        if answer.usage is None:
+            return b"data: " + self._named(payload, answer) + b"\n\n"
+        return self._with_usage(payload, answer)
 
-    def _read(self, body: bytes) -> _Answer:
-        try:
-            answer = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise EngineFailed(f"The engine's answer cannot be read: {error}.") from error
-        if answer.error is not None:
-            raise EngineFailed("The engine broke down while it answered.", remedy="Try again; its log says more.")
-        return answer
+    def ending(self) -> bytes:
+        """What ends the stream; sent once the close record stands."""
+        return DONE
 
-    def _note(self, answer: _Answer) -> None:
-        outcome = self.outcome
+    def _with_usage(self, payload: bytes, answer: _Answer) -> bytes:
+        """An event that tells the usage, which has an event of its own, the last, and only where it was asked for."""
+        if not answer.choices:
+            self._usage = b"data: " + self._named(payload, answer) + b"\n\n" if self._wants_usage else b""
+            return b""
+        whole = msgspec.json.decode(self._named(payload, answer))
+        if self._wants_usage:
+            self._usage = b"data: " + msgspec.json.encode({**whole, "choices": []}) + b"\n\n"
+        return b"data: " + msgspec.json.encode({**whole, "usage": None}) + b"\n\n"
+
+    def _named(self, body: bytes, answer: _Answer) -> bytes:
+        if answer.id:
+            body = _replaced(body, b'"id":', answer.id, self._id)
+        return _replaced(body, b'"model":', answer.model, self._model) if answer.model else body
+
+
+class Notes:
+    """What the log wants to know of an answer, gathered in `outcome` as it passes."""
+
+    __slots__ = ("_keeps_content", "_outcome", "_texts")
+
+    def __init__(self, outcome: Outcome, keeps_content: bool) -> None:
+        self._outcome, self._keeps_content = outcome, keeps_content
+        self._texts: list[str] = []
+
+    def take(self, answer: "_Answer | chat.Answer") -> None:
+        """Note an answer, or a chunk of one."""
+        outcome = self._outcome
         if answer.usage is not None:
             outcome.prompt_tokens, outcome.completion_tokens = (
                 answer.usage.prompt_tokens,
@@ -112,28 +135,32 @@ class Relay:
             )
         for choice in answer.choices:
             if choice.index == 0:
-                self._note_choice(choice)
+                self._take_choice(choice)
 
-    def _note_choice(self, choice: _Choice) -> None:
-        outcome = self.outcome
+    def finish(self) -> None:
+        """Put the text together; of several choices the first is the one that is kept."""
+        self._outcome.answer = "".join(self._texts)
+
+    def _take_choice(self, choice: "_Choice | chat.Choice") -> None:
+        outcome = self._outcome
         outcome.finish_reason = choice.finish_reason or outcome.finish_reason
         part = choice.delta or choice.message
         text = part.content if part else choice.text
-        if not text or not isinstance(text, str):
-            return
-        if outcome.first_token is None:
+        if outcome.first_token is None and (text or (part and part.tool_calls)):
             outcome.first_token = time.perf_counter()
-        if self._keeps_content:
+        if text and self._keeps_content and isinstance(text, str):
             self._texts.append(text)
 
-    def _finish(self) -> None:
-        """Put the text together; of several choices the first is the one that is kept."""
-        self.outcome.answer = "".join(self._texts)
 
-    def _named(self, body: bytes, answer: _Answer) -> bytes:
-        if answer.id:
-            body = _replaced(body, b'"id":', answer.id, self._id)
-        return _replaced(body, b'"model":', answer.model, self._model) if answer.model else body
+def read(decode: Callable[[bytes], _Kind], body: bytes) -> _Kind:
+    """An answer, or a chunk of one, as `decode` reads it. Raises EngineFailed for nonsense, and where it tells of an error."""
+    try:
+        answer = decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EngineFailed(f"The engine's answer cannot be read: {error}.") from error
+    if answer.error is not None:
+        raise EngineFailed("The engine broke down while it answered.", remedy="Try again; its log says more.")
+    return answer
 
 
 def _replaced(body: bytes, name: bytes, old: str, new: bytes) -> bytes:

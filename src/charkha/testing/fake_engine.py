@@ -26,6 +26,7 @@ class FakeModel:
 
     Attributes may be changed while it serves: `pause` is seconds before each chunk, `break_after` cuts the connection
     after that many chunks, `failure` is a (status, error object) to answer with, `held` the adapters that are loaded.
+    `script` holds messages (content, tool_calls) that chats are answered with, one each, before it echoes again.
     """
 
     def __init__(self, *, held: Sequence[str] | None = None, pause: float = 0.0) -> None:
@@ -33,6 +34,7 @@ class FakeModel:
         self.pause, self.break_after = pause, -1
         self.failure: tuple[int, dict[str, Any]] | None = None
         self.requests: list[dict[str, Any]] = []
+        self.script: list[dict[str, Any]] = []
         self.running = self.abandoned = 0
 
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
@@ -62,18 +64,21 @@ class FakeModel:
             vector = {"object": "embedding", "index": 0, "embedding": [0.5, -0.5]}
             await _json(send, 200, {"object": "list", "model": "tiny", "data": [vector], "usage": {"prompt_tokens": 3}})
         elif request.get("stream"):
-            await self._stream(path, request, send, receive)
+            await self._stream(_chunks(path, request, self._said(request)), send, receive)
         else:
             await asyncio.sleep(self.pause)
             if self.break_after >= 0:
                 raise Broken
-            await _json(send, 200, _whole(path, request))
+            await _json(send, 200, _whole(path, request, self._said(request)))
 
-    async def _stream(self, path: str, request: dict[str, Any], send: Any, receive: Any) -> None:
+    def _said(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.script.pop(0) if self.script and "messages" in request else {"content": answer_to(request)}
+
+    async def _stream(self, chunks: list[bytes], send: Any, receive: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         gone = asyncio.ensure_future(receive())
         try:
-            for number, payload in enumerate(_chunks(path, request)):
+            for number, payload in enumerate(chunks):
                 if number == self.break_after:
                     raise Broken
                 if self.pause:
@@ -126,7 +131,9 @@ class FakeEngine:
 
 def answer_to(request: dict[str, Any]) -> str:
     """What the model says to a request."""
-    said = request["messages"][-1]["content"] if "messages" in request else request["prompt"]
+    said = request["messages"][-1].get("content") if "messages" in request else request["prompt"]
+    if isinstance(said, list):
+        said = "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in said)
     blend = "".join(f"<{each['id'][:4]}*{each['weight']:g}> " for each in request.get("adapters", []))
     return f"{blend}echo: {said}"
 
@@ -145,27 +152,45 @@ def _head(path: str) -> dict[str, Any]:
     }
 
 
-def _whole(path: str, request: dict[str, Any]) -> dict[str, Any]:
+def _whole(path: str, request: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
     if "chat" in path:
-        choice: dict[str, Any] = {"message": {"role": "assistant", "content": answer_to(request)}}
+        choice: dict[str, Any] = {"message": {"role": "assistant", "content": None, **said}}
     else:
-        choice = {"text": answer_to(request), "logprobs": None}
+        choice = {"text": said["content"], "logprobs": None}
     head = {**_head(path), "object": _head(path)["object"].removesuffix(".chunk")}
-    return {**head, "choices": [{"index": 0, "finish_reason": "stop", **choice}], "usage": _usage(request)}
+    return {**head, "choices": [{"index": 0, "finish_reason": _reason(said), **choice}], "usage": _usage(request)}
 
 
-def _chunks(path: str, request: dict[str, Any]) -> list[bytes]:
-    """The answer word by word, its end, and the usage where it is asked for."""
+def _chunks(path: str, request: dict[str, Any], said: dict[str, Any]) -> list[bytes]:
+    """The answer word by word, its calls piece by piece, its end, and the usage where it is asked for."""
     head = _head(path)
     key = "delta" if "chat" in path else "text"
-    words = answer_to(request).split(" ")
+    words = said["content"].split(" ") if said.get("content") else []
     parts = [word if number == 0 else f" {word}" for number, word in enumerate(words)]
-    told = [{"index": 0, key: {"content": part} if key == "delta" else part, "finish_reason": None} for part in parts]
-    told.append({"index": 0, key: {} if key == "delta" else "", "finish_reason": "stop"})
+    pieces = [{"content": part} for part in parts] + _call_deltas(said.get("tool_calls") or [])
+    pieces[0] = {"role": "assistant", **pieces[0]}
+    told = [{"index": 0, key: piece if key == "delta" else piece["content"], "finish_reason": None} for piece in pieces]
+    told.append({"index": 0, key: {} if key == "delta" else "", "finish_reason": _reason(said)})
     chunks = [{**head, "choices": [choice]} for choice in told]
     if (request.get("stream_options") or {}).get("include_usage"):
         chunks.append({**head, "choices": [], "usage": _usage(request)})
     return [msgspec.json.encode(chunk) for chunk in chunks]
+
+
+def _call_deltas(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each call: its id and name, then its arguments in pieces of five characters."""
+    deltas: list[dict[str, Any]] = []
+    for index, call in enumerate(calls):
+        arguments = call["function"]["arguments"]
+        first = {**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}
+        cut = [arguments[start : start + 5] for start in range(0, len(arguments), 5)]
+        deltas.append({"tool_calls": [first]})
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in cut]
+    return deltas
+
+
+def _reason(said: dict[str, Any]) -> str:
+    return "tool_calls" if said.get("tool_calls") else "stop"
 
 
 async def _json(send: Any, status: int, body: dict[str, Any]) -> None:

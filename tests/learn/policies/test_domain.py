@@ -62,6 +62,12 @@ def test_what_is_of_another_endpoint_or_without_content_or_unknown_teaches_nothi
     assert domain.teach(ENDPOINT, [unknown, lesson(known, None)], {known.id: known}, LABELS)[0].answer == "science"
 
 
+def test_an_empty_answer_teaches_nothing_unless_it_was_corrected() -> None:
+    called = content("")
+    assert taught((called, None), (content("science"), None)) == [("science", "science")]
+    assert taught((called, "games")) == [("Games", "Games")]
+
+
 def test_an_example_names_its_inference_and_its_person() -> None:
     about = content("science")
     (made,) = domain.teach(ENDPOINT, [lesson(about, None)], {about.id: about}, None)

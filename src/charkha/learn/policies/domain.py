@@ -54,7 +54,8 @@ def teach(
 ) -> list[Example]:
     """The examples that an endpoint's lessons make with what was asked, the latest first.
 
-    An answer that is one of `labels` but for case, outer space and final punctuation becomes that label.
+    An answer that is one of `labels` but for case, outer space and final punctuation becomes that label. An empty one
+    teaches nothing: it is that of tool calls, or of content that is not kept.
     """
     classes = {plain(label): label for label in labels or ()}
     examples = []
@@ -63,6 +64,8 @@ def teach(
         if content is None or content.endpoint_id != endpoint_id or not content.prompt:
             continue
         answer = content.answer if lesson.answer is None else lesson.answer
+        if not answer:
+            continue
         label = classes.get(plain(answer))
         examples.append(
             Example(content.prompt, label or answer, label, str(lesson.inference_id), subject_id=content.subject_id)

@@ -3,18 +3,46 @@
 Pure, and made once: the hot path only calls them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from charkha.core.errors import Invalid
 
 Check = Callable[[Any, str], None]
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 def wrong(field: str, wanted: str) -> Invalid:
     """The error for a field that is not what it has to be."""
     return Invalid(f"Invalid '{field}': it has to be {wanted}.", param=field, code="invalid_value")
+
+
+def fields(
+    request: Mapping[str, Any], known: Mapping[str, Check], needed: Collection[str], ignored: Collection[str]
+) -> None:
+    """Raise Invalid, naming the field, unless all that is needed is there, and all that is there is known and right."""
+    for field in needed:
+        if request.get(field) is None:
+            raise Invalid(
+                f"You must provide '{field}'.", remedy="Add it.", param=field, code="missing_required_parameter"
+            )
+    for field, value in request.items():
+        checked = known.get(field)
+        if checked is None:
+            if field in ignored:
+                continue
+            raise unknown(field, known)
+        if value is not None:
+            checked(value, field)
+
+
+def unknown(field: str, known: Collection[str]) -> Invalid:
+    """The error for a field that is not among those that are known."""
+    return Invalid(
+        f"Unknown parameter: '{field[:100]}'.",
+        param=field[:100],
+        code="unknown_parameter",
+        remedy=f"Known: {', '.join(sorted(known))}.",
+    )
 
 
 def integer(least: int, most: int) -> Check:
@@ -67,6 +95,58 @@ def sequence(longest: int) -> Check:
     return checked
 
 
+def strings(most: int, longest: int) -> Check:
+    """A list of at most `most` strings of 1 to `longest` characters."""
+
+    def checked(value: Any, field: str) -> None:
+        if type(value) is not list or len(value) > most or not all(_is_text(each, longest) for each in value):
+            raise wrong(field, f"a list of at most {most} strings of 1 to {longest} characters")
+
+    return checked
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    return type(value) is str and 1 <= len(value) <= longest
+
+
+def text_or_objects(value: Any, field: str) -> None:
+    """A string, or a list of objects that have a type."""
+    if type(value) is not str and not _are_typed(value):
+        raise wrong(field, "a string or a list of objects with a type")
+
+
+def text_or_object(value: Any, field: str) -> None:
+    """A string or an object."""
+    if type(value) not in (str, dict):
+        raise wrong(field, "a string or an object")
+
+
+def text_or_items(value: Any, field: str) -> None:
+    """A string of one character or more, or a list of objects."""
+    if not value or (
+        type(value) is not str and not (type(value) is list and all(type(each) is dict for each in value))
+    ):
+        raise wrong(field, "a string or a list of objects, and not empty")
+
+
+def _are_typed(value: Any) -> bool:
+    return type(value) is list and all(type(each) is dict and type(each.get("type")) is str for each in value)
+
+
+def blocks_of(roles: Collection[str], most: int) -> Check:
+    """A conversation of content blocks: 1 to `most` objects with one of `roles` and a content."""
+
+    def checked(value: Any, field: str) -> None:
+        if type(value) is not list or not 1 <= len(value) <= most:
+            raise wrong(field, f"a list of 1 to {most} messages")
+        for place, message in enumerate(value):
+            if type(message) is not dict or type(role := message.get("role")) is not str or role not in roles:
+                raise wrong(f"{field}[{place}].role", f"one of {', '.join(roles)}")
+            text_or_objects(message.get("content"), f"{field}[{place}].content")
+
+    return checked
+
+
 def boolean(value: Any, field: str) -> None:
     """True or false."""
     if type(value) is not bool:
@@ -87,12 +167,6 @@ def biases(value: Any, field: str) -> None:
         number(-100, 100)(bias, field)
 
 
-def anything(value: Any, field: str) -> None:
-    """A string or an object."""
-    if type(value) not in (str, dict):
-        raise wrong(field, "a string or an object")
-
-
 def identifier(value: Any, field: str) -> None:
     """A name for somebody or something: printable, 1 to 256 characters, so that it can stand in any log."""
     if type(value) is not str or not 1 <= len(value) <= 256 or not value.isprintable():
@@ -104,53 +178,3 @@ def stops(value: Any, field: str) -> None:
     listed = value if type(value) is list else [value]
     if len(listed) > 4 or not all(type(each) is str and 1 <= len(each) <= 256 for each in listed):
         raise wrong(field, "a string of 1 to 256 characters, or up to four")
-
-
-def messages(most: int) -> Check:
-    """A conversation: 1 to `most` objects with a role and a content that is text, a list of parts, or absent."""
-
-    def checked(value: Any, field: str) -> None:
-        if type(value) is not list or not 1 <= len(value) <= most:
-            raise wrong(field, f"a list of 1 to {most} messages")
-        for place, message in enumerate(value):
-            if type(message) is not dict or type(role := message.get("role")) is not str or role not in _ROLES:
-                raise wrong(f"{field}[{place}].role", f"one of {', '.join(sorted(_ROLES))}")
-            _content(message, f"{field}[{place}].content")
-
-    return checked
-
-
-def _content(message: dict[str, Any], field: str) -> None:
-    content = message.get("content")
-    if type(content) is str:
-        return
-    if content is None:
-        if message["role"] == "assistant":
-            return  # an assistant may have answered with tool calls alone
-    elif type(content) is list and all(type(part) is dict and type(part.get("type")) is str for part in content):
-        return
-    raise wrong(field, "a string or a list of content parts")
-
-
-def prompts(most: int) -> Check:
-    """Text, tokens, or a list of 1 to `most` texts or token lists."""
-
-    def checked(value: Any, field: str) -> None:
-        if type(value) is str:
-            return
-        if type(value) is list and value:
-            if all(_is_token(each) for each in value):
-                return
-            if len(value) <= most and all(type(each) is str or _is_tokens(each) for each in value):
-                return
-        raise wrong(field, f"a string, a list of tokens, or a list of 1 to {most} of these")
-
-    return checked
-
-
-def _is_token(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**31
-
-
-def _is_tokens(value: Any) -> bool:
-    return type(value) is list and bool(value) and all(_is_token(each) for each in value)

@@ -11,8 +11,9 @@ import msgspec
 
 from charkha.core.errors import CharkhaError, Invalid
 from charkha.core.records import Operation
-from charkha.serve.dialects import checks
+from charkha.serve.dialects import chat_checks, checks
 from charkha.serve.dialects.checks import Check
+from charkha.serve.dialects.dialect import Dialect, Understood
 
 MAX_MESSAGES, MAX_INPUTS = 10_000, 2_048
 
@@ -37,9 +38,9 @@ _CHAT: dict[str, Check] = {
     "max_completion_tokens": checks.integer(1, 2**20),
     "parallel_tool_calls": checks.boolean,
     "reasoning_effort": checks.text(32),
-    "response_format": checks.mapping,
-    "tool_choice": checks.anything,
-    "tools": checks.sequence(128),
+    "response_format": chat_checks.response_format,
+    "tool_choice": chat_checks.tool_choice,
+    "tools": chat_checks.tools(128),
     "top_logprobs": checks.integer(0, 20),
 }
 _COMPLETION: dict[str, Check] = {
@@ -54,9 +55,9 @@ _EMBEDDING: dict[str, Check] = {
     "encoding_format": checks.one_of("float", "base64"),
 }
 _FORWARDED: Mapping[Operation, Mapping[str, Check]] = {
-    "chat": {**_CHAT, "messages": checks.messages(MAX_MESSAGES)},
-    "completion": {**_COMPLETION, "prompt": checks.prompts(MAX_INPUTS)},
-    "embedding": {**_EMBEDDING, "input": checks.prompts(MAX_INPUTS)},
+    "chat": {**_CHAT, "messages": chat_checks.messages(MAX_MESSAGES)},
+    "completion": {**_COMPLETION, "prompt": chat_checks.prompts(MAX_INPUTS)},
+    "embedding": {**_EMBEDDING, "input": chat_checks.prompts(MAX_INPUTS)},
 }
 _NEEDED: Mapping[Operation, str] = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 _OURS: Mapping[str, Check] = {
@@ -65,8 +66,15 @@ _OURS: Mapping[str, Check] = {
     "stream_options": checks.mapping,
     "user": checks.identifier,
 }
+_KNOWN: Mapping[Operation, Mapping[str, Check]] = {each: {**known, **_OURS} for each, known in _FORWARDED.items()}
 # For OpenAI's own books; accepted so that clients run unmodified, and not handed on.
-_IGNORED = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "verbosity"})
+_IGNORED = frozenset(
+    {
+        *("metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier"),
+        *("service_tier", "store", "verbosity"),
+    }
+)
+_LENGTHS = ("max_tokens", "max_completion_tokens")  # two names for one limit: engines refuse both at once
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -82,25 +90,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def check(request: Mapping[str, Any], operation: Operation) -> None:
     """Raise Invalid, naming the field, unless a request is whole, of the right types and inside its ranges."""
-    for field in ("model", _NEEDED[operation]):
-        if request.get(field) is None:
-            raise Invalid(
-                f"You must provide '{field}'.", remedy="Add it.", param=field, code="missing_required_parameter"
-            )
-    known = _FORWARDED[operation]
-    for field, value in request.items():
-        checked = known.get(field) or _OURS.get(field)
-        if checked is None:
-            if field in _IGNORED:
-                continue
-            raise Invalid(
-                f"Unknown parameter: '{field[:100]}'.",
-                param=field[:100],
-                code="unknown_parameter",
-                remedy=f"Known: {', '.join(sorted({*known, *_OURS}))}.",
-            )
-        if value is not None:
-            checked(value, field)
+    checks.fields(request, _KNOWN[operation], ("model", _NEEDED[operation]), _IGNORED)
     if operation == "embedding" and request.get("stream"):
         raise Invalid("Embeddings are not streamed.", param="stream", remedy="Leave it out.")
 
@@ -134,6 +124,8 @@ def upstream_body(
     """
     known = _FORWARDED[operation]
     body = {field: value for field, value in parameters.items() if field in known}
+    if parameters and any(request.get(field) is not None for field in _LENGTHS):
+        body = {field: value for field, value in body.items() if field not in _LENGTHS}
     body |= {field: value for field, value in request.items() if field in known and value is not None}
     body["model"] = model
     if operation == "chat" and system_prompt and body["messages"][0]["role"] not in ("system", "developer"):
@@ -155,6 +147,21 @@ def error_body(error: CharkhaError) -> dict[str, Any]:
     return {"error": told}
 
 
+def _understand(body: bytes, operation: Operation) -> Understood:
+    request = parse(body)
+    check(request, operation)
+    return Understood(request)
+
+
+def _error(error: CharkhaError) -> bytes:
+    return msgspec.json.encode(error_body(error))
+
+
+def _error_event(error: CharkhaError) -> bytes:
+    return b"data: " + _error(error) + b"\n\n"
+
+
+DIALECT = Dialect(_understand, _error, _error_event)
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 

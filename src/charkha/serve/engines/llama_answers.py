@@ -22,7 +22,7 @@ from charkha.serve.engines.llama_choices import (
     with_legacy_logprobs,
 )
 from charkha.serve.engines.llama_generations import Generation
-from charkha.serve.engines.llama_requests import EMBEDDINGS, Asked
+from charkha.serve.engines.llama_requests import COUNT, EMBEDDINGS, Asked
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ def error_object(error: CharkhaError) -> dict[str, Any]:
 
 
 def _with_adapters(generation: Generation, asked: Asked, call: dict[str, Any]) -> dict[str, Any]:
-    if asked.path == EMBEDDINGS:
+    if asked.path in (COUNT, EMBEDDINGS):
         return call
     return call | {"lora": generation.lora(asked.adapters), "cache_prompt": True}
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
@@ -50,6 +50,8 @@ class _Ready:
 
 class LlamaCpp:
     """An `Engine` (charkha.serve.ports) in a process of its own on this machine."""
+
+    counts_tokens: Literal[True] = True
 
     def __init__(self, config: Config, deps: EngineDeps) -> None:
         self.name = config.name

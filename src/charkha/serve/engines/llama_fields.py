@@ -25,17 +25,18 @@ class AdapterUse(msgspec.Struct, forbid_unknown_fields=True):
     weight: Annotated[float, Meta(ge=-8, le=8)] = 1.0
 
 
-class TextPart(msgspec.Struct, tag_field="type", tag="text"):
-    """A part of a message; text is the only kind that this engine reads."""
+class Part(msgspec.Struct):
+    """A part of a message; text is the only type that this engine reads."""
 
-    text: str
+    type: Annotated[str, Meta(max_length=64)]
+    text: str | None = None
 
 
 class Message(msgspec.Struct):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[Part] | None = None
     tool_calls: list[Any] | None = None
 
 
@@ -78,6 +79,7 @@ class GenerationRequest(BaseRequest, kw_only=True):
     stop: _Stop | Annotated[list[_Stop], Meta(max_length=16)] | None = None
     frequency_penalty: _Penalty | None = None
     presence_penalty: _Penalty | None = None
+    repeat_penalty: Annotated[float, Meta(ge=0, le=10)] | None = None
     logit_bias: Annotated[dict[int, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] | None = None
     response_format: Format | None = None
     stream: bool = False

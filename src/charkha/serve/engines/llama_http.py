@@ -27,7 +27,7 @@ from charkha.serve.engines.adapter_files import AdapterFiles, Unprocessable
 from charkha.serve.engines.llama_answers import Send, answer, error_object, respond
 from charkha.serve.engines.llama_generations import Generation, Generations
 from charkha.serve.engines.llama_process import WorkerFailed
-from charkha.serve.engines.llama_requests import CHAT, COMPLETIONS, EMBEDDINGS, Asked, Limits, understand
+from charkha.serve.engines.llama_requests import CHAT, COMPLETIONS, COUNT, EMBEDDINGS, Asked, Limits, understand
 from charkha.serve.engines.llama_turns import blend_of
 
 log = structlog.get_logger()
@@ -78,7 +78,7 @@ class EngineApp:
         self._authorise(scope)
         if not self._generations.ready:
             raise Unavailable("The engine is starting.", remedy="Try again in a second.", code="engine_starting")
-        if method == "POST" and path in (CHAT, COMPLETIONS, EMBEDDINGS):
+        if method == "POST" and path in (CHAT, COMPLETIONS, COUNT, EMBEDDINGS):
             await self._answer(path, receive, send)
         elif (method, path) == ("GET", "/v1/models"):
             await respond(send, 200, msgspec.json.encode(self._models()))

@@ -20,15 +20,21 @@ from charkha.serve.engines.llama_fields import (
     Format,
     GenerationRequest,
     Message,
+    Part,
 )
 from charkha.serve.engines.llama_schemas import check_schema
+from charkha.serve.ports import COUNT_PATH
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
 EMBEDDINGS: Final = "/v1/embeddings"
+COUNT: Final = COUNT_PATH
 
 _IGNORED: Final = frozenset(
-    {"metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"}
+    {
+        *("metadata", "parallel_tool_calls", "prompt_cache_key", "reasoning_effort", "safety_identifier"),
+        *("service_tier", "store", "user"),
+    }
 )
 # A control token written inside a message would end the turn and begin another in anybody's name. A zero-width space
 # makes it the plain text that it was meant to be.
@@ -69,6 +75,8 @@ def understand(path: str, body: bytes, limits: Limits) -> Asked:
     fields = _fields(body)
     if path == CHAT:
         return _chat(_typed(fields, ChatRequest), limits)
+    if path == COUNT:
+        return Asked(COUNT, [{"messages": [_message(each) for each in _typed(fields, ChatRequest).messages]}], [])
     if path == COMPLETIONS:
         return _completion(_typed(fields, CompletionRequest), limits)
     return _embedding(_typed(fields, EmbeddingRequest), limits)
@@ -143,7 +151,10 @@ def _varied(call: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _sampling(request: GenerationRequest, limits: Limits) -> dict[str, Any]:
-    names = ("temperature", "top_p", "min_p", "top_k", "stop", "frequency_penalty", "presence_penalty")
+    names = (
+        *("temperature", "top_p", "min_p", "top_k", "stop"),
+        *("frequency_penalty", "presence_penalty", "repeat_penalty"),
+    )
     call = {name: value for name in names if (value := getattr(request, name)) is not None}
     call["max_tokens"] = min(request.max_tokens or limits.context, limits.context)
     if request.seed is not None:
@@ -174,9 +185,16 @@ def _message(message: Message) -> dict[str, str]:
     if message.tool_calls:
         _wrong("messages", "this model's chat template knows no tool calls", "Write the call as text in content.")
     content = message.content
-    text = content if isinstance(content, str) else "".join(part.text for part in content or [])
+    text = content if isinstance(content, str) else "".join(_text_of(part) for part in content or [])
     role = "system" if message.role == "developer" else message.role
     return {"role": role, "content": _CONTROL.sub("<\u200b", text)}
+
+
+def _text_of(part: Part) -> str:
+    if part.type != "text" or part.text is None:
+        remedy = "Send text, or ask an endpoint whose engine takes such parts."
+        _wrong("messages", f"this engine reads text alone, no part of type '{part.type}'", remedy)
+    return part.text
 
 
 def _prompts(param: str, given: str | list[Any], limits: Limits) -> list[Any]:

@@ -1,0 +1,66 @@
+"""How many tokens a prompt has: counted by the engine that would read it, or estimated where that engine cannot count."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from charkha.core.ids import uuid7
+from charkha.govern.keyring import Principal
+from charkha.serve.admission import unit_of
+from charkha.serve.asgi import Headers
+from charkha.serve.dialects import openai
+from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine
+from charkha.serve.routes import Resolver
+from charkha.serve.upstream import EngineFailed, Upstream, read_whole
+
+_BYTES_A_TOKEN, _TOKENS_A_TURN, _TOKENS_A_PICTURE = 4, 4, 1_600
+
+
+class Count(NamedTuple):
+    """Tokens of a prompt. `estimated`: no tokenizer has counted them."""
+
+    tokens: int
+    estimated: bool
+
+
+class _Told(msgspec.Struct):
+    input_tokens: int
+
+
+class TokenCounter:
+    """Counts the tokens of chat requests. Nothing is generated, and nothing written down."""
+
+    def __init__(self, resolver: Resolver, engines: Mapping[str, Engine], upstream: Upstream) -> None:
+        self._resolver, self._engines, self._upstream = resolver, engines, upstream
+
+    async def count(self, caller: Principal, headers: Headers, request: Mapping[str, Any]) -> Count:
+        """The tokens that the prompt of a chat request has where its model is served. Raises what a request would."""
+        unit = unit_of(headers, request) or str(uuid7())
+        target = self._resolver.resolve(caller.workspace_id, request["model"], unit)
+        body = openai.upstream_body(
+            request, "chat", model=target.model, system_prompt=target.system_prompt, parameters={}
+        )
+        if not isinstance(self._engines.get(target.engine), CountsTokens):
+            return Count(estimate(body), True)
+        response = await self._upstream.post(target, COUNT_PATH, body, caller.workspace_id)
+        async with response:
+            try:
+                told = msgspec.json.decode(await read_whole(response), type=_Told)
+            except msgspec.MsgspecError as error:
+                raise EngineFailed(f"The engine's answer cannot be read: {error}.") from error
+        return Count(told.input_tokens, False)
+
+
+def estimate(body: Mapping[str, Any]) -> int:
+    """Roughly how many tokens a chat request has: a quarter of its text's UTF-8 bytes, some for turns and pictures."""
+    size = turns = pictures = 0
+    for message in body["messages"]:
+        turns += 1
+        content = message.get("content") or ""
+        for part in content if isinstance(content, list) else [{"type": "text", "text": content}]:
+            pictures += part["type"] == "image_url"
+            size += len(part.get("text") or "") and len(part["text"].encode())
+        size += len(msgspec.json.encode(message.get("tool_calls") or []))
+    size += len(msgspec.json.encode(body.get("tools") or []))
+    return -(-size // _BYTES_A_TOKEN) + turns * _TOKENS_A_TURN + pictures * _TOKENS_A_PICTURE
