@@ -9,6 +9,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from charkha.console.filters import plain
+
 Pair = tuple[float, float]
 _WIDTH, _HEIGHT = 120, 28
 
@@ -51,7 +53,7 @@ def bars(
     )
     spots = Markup("").join(
         Markup('<rect class="spot" x="{:.1f}" y="0" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
-            index * step, step, height, name
+            index * step, step, height, plain(name)
         )
         for index, name in enumerate(names)
     )
@@ -127,7 +129,12 @@ def shares(parts: Sequence[tuple[str, float]], label: str, colours: Sequence[int
             Markup(
                 '<rect class="part-{}" x="{:.2f}" y="0" width="{:.2f}" height="{}"><title>{} {:g} %</title></rect>'
             ).format(
-                index % 6, at, max(share / 100 * width - (at + share / 100 * width < width), 0), height, name, share
+                index % 6,
+                at,
+                max(share / 100 * width - (at + share / 100 * width < width), 0),
+                height,
+                plain(name),
+                share,
             )
         )
         at += share / 100 * width
@@ -139,11 +146,11 @@ def share(part: float, label: str) -> Markup:
     drawn = Markup('<rect class="part-0" width="{:.2f}" height="10"/>').format(max(100 * part, 0.5))
     return Markup(
         '<svg class="chart share" role="img" aria-label="{}" viewBox="0 0 100 10" preserveAspectRatio="none">{}</svg>'
-    ).format(label, drawn)
+    ).format(plain(label), drawn)
 
 
 def _svg(inside: Markup, label: str, width: int, height: int, kind: str, *, stretch: bool = False) -> Markup:
     fit = Markup(' preserveAspectRatio="none"') if stretch else ""
     return Markup(
         '<svg class="chart {}" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" height="{}"{}>{}</svg>'
-    ).format(kind, label, width, height, width, height, fit, inside)
+    ).format(kind, plain(label), width, height, width, height, fit, inside)

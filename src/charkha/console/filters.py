@@ -117,6 +117,13 @@ def one_line(text: Any, longest: int = 160) -> Markup:
     )
 
 
+def plain(text: Any, longest: int = 300) -> str:
+    """Foreign text where there can be no markup, as in labels and titles: its invisible characters as codes, cut."""
+    whole = str(text)
+    shown = _INVISIBLE.sub(lambda found: f"U+{ord(found[0]):04X}", whole[:longest])
+    return shown + ("…" if len(whole) > longest else "")
+
+
 def _visible(text: str) -> Markup:
     parts, last = [], 0
     for found in _INVISIBLE.finditer(text):
@@ -144,5 +151,6 @@ FILTERS = {
     "when": when,
     "foreign": foreign,
     "one_line": one_line,
+    "plain": plain,
     "short": short,
 }

@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from charkha.console import judging
+from charkha.console.conversation import Conversation, Part, Turn
 from charkha.console.listing import Filter, Listing
 from charkha.console.site import Site, Visitor
 
@@ -30,6 +32,11 @@ HOSTILE = (
     "one-word-without-an-end-" + "x" * 400,
 )
 """Texts as a hostile user or model would write them."""
+_TURNS = (
+    Turn("system", (Part("text", "Say what it is."),)),
+    Turn("user", (Part("text", "\n".join(HOSTILE)), Part("note", "A picture from elsewhere is not shown."))),
+    Turn("assistant", (Part("call", '{"city": "Lima"}', name=HOSTILE[0]),)),
+)
 _CURVE = [[step, round(2.5 / (1 + step / 6), 3)] for step in range(0, 60, 2)]
 
 
@@ -56,6 +63,15 @@ def sample() -> dict[str, Any]:
         "wave": [3, 5, None, 4, 8, 9, 7, 11],
         "columns": [0, 3, 9, 4, 1, 7],
         "curves": curves,
+        "asked": Conversation(_TURNS, left_out=3),
+        "answered": Turn("assistant", (Part("text", HOSTILE[-1] * 60),)),
+        "wanted": Turn("wanted instead", (Part("text", "question"),)),
+        "thoughts": [
+            {"kind": "thumb", "value": 1.0},
+            {"kind": "thumb", "value": 0.0},
+            {"kind": "score", "value": 0.75},
+        ],
+        "told": judging.told,
         "instant": "2026-01-02T03:04:05+00:00",
         "identifier": "01a1fd96-7575-71ca-9400-00c0ffee0042",
         "older": {"data": [1, 2, 3], "next": "01a1fd96-7575-71ca-9400-00c0ffee0042"},

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from charkha.console.listing import Listing
 from charkha.console.live import Fragments
-from charkha.console.names import actor_names, found_or_none, listed, part, version_names
+from charkha.console.names import NEWEST, actor_names, found_or_none, listed, part, version_names
 from charkha.console.pages import endpoint_changes
 from charkha.console.site import Site, Visitor
 from charkha.core.clock import now
@@ -65,22 +65,24 @@ def _all(page: APIRouter, site: Site) -> None:
 def _one(page: APIRouter, site: Site) -> None:
     @page.get("/w/{workspace}/endpoints/{reference}")
     async def detail(reference: str, visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
-        live = await _live(visitor, reference)
-        path = f"/endpoints/{live['endpoint']['id']}"
-        others, plans, policy = await asyncio.gather(
+        endpoint = await _endpoint(visitor, reference)
+        path = f"/endpoints/{endpoint['id']}"
+        live, others, plans, policy = await asyncio.gather(
+            _live(visitor, endpoint),
             visitor.api.get(f"{path}/variants", limit=_SHOWN),
             visitor.api.get(f"{path}/plans", limit=_SHOWN),
-            _policy(visitor, live["endpoint"]["id"]),
+            _policy(visitor, endpoint["id"]),
         )
-        resting = [each for each in others["data"] if each["id"] not in live["shares"]]
-        named = await _named(visitor, live["endpoint"], resting, plans["data"])
-        values = {"others": resting, "more": others["next"], "plans": plans, "policy": policy, **named}
+        newest = [each for each in others["data"] if each["id"] not in live["shares"]]
+        named = await _named(visitor, endpoint, newest, plans["data"])
+        values = {"others": newest, "more": others["next"], "plans": plans, "policy": policy, **named}
+        values["resting"] = [each for each in endpoint["variants"] if not live["shares"][each["id"]]] + newest
         return site.render(visitor, "pages/endpoint.html", **live | values)
 
     @page.get("/w/{workspace}/live/endpoints/{endpoint}")
     async def moving(endpoint: str, visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         async def make() -> Fragments:
-            live = await _live(visitor, endpoint)
+            live = await _live(visitor, await _endpoint(visitor, endpoint))
             named = await _named(visitor, live["endpoint"], [], [])
             return {"live": site.html(visitor, "pages/endpoint_live.html", **live | named)}
 
@@ -121,9 +123,8 @@ async def _endpoint(visitor: Visitor, reference: str) -> Facts:
     return found
 
 
-async def _live(visitor: Visitor, reference: str) -> Facts:
+async def _live(visitor: Visitor, endpoint: Facts) -> Facts:
     """What moves on an endpoint's page: who answers now, how well, and a release that is under way."""
-    endpoint = await _endpoint(visitor, reference)
     stats, uses, releases = await asyncio.gather(
         _stats(visitor, _DAY, endpoint["id"]),
         _uses(visitor, endpoint),
@@ -172,7 +173,8 @@ def _shares(plan: Mapping[str, Any]) -> dict[str, int]:
 
 async def _stats(visitor: Visitor, span: timedelta, endpoint_id: str | None) -> list[Facts]:
     since = (now() - span).isoformat()
-    return await listed(visitor, "inference.read", "/inferences/stats", endpoint_id=endpoint_id, since=since)
+    path = "/inferences/stats"
+    return await listed(visitor, "inference.read", path, endpoint_id=endpoint_id, since=since, newest=NEWEST)
 
 
 def _by(stats: list[Facts], name: str) -> dict[str, Facts]:
