@@ -26,6 +26,10 @@ from charkha.govern import keyring
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
 from charkha.govern.keys import KeyService
+from charkha.govern.limits import store as limit_store
+from charkha.govern.limits.leases import Leases
+from charkha.govern.limits.meter import Meter
+from charkha.govern.prices import service as price_service
 from charkha.kit import egress
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
@@ -152,7 +156,14 @@ async def serve_gateway(home: Path, upstream: str) -> None:
     database, jobs = Database(running.database_url), Jobs(running.database_url)
     secrets, snapshots = Secrets.load(home / "secrets"), Snapshots(database)
     key = await endpoint(database, jobs, secrets)
-    for name, loader in (("keys", keyring.load), (routes.ROUTES, routes.load), (routes.VERSIONS, no_versions)):
+    loaders = (
+        ("keys", keyring.load),
+        (routes.ROUTES, routes.load),
+        (routes.VERSIONS, no_versions),
+        (limit_store.LIMITS, limit_store.load),
+        (price_service.PRICES, price_service.load),
+    )
+    for name, loader in loaders:
         snapshots.register(name, loader)
     await snapshots.start()
     gateway = Gateway(
@@ -165,6 +176,7 @@ async def serve_gateway(home: Path, upstream: str) -> None:
         secrets=secrets,
         limits=GatewayLimits(max_in_flight=1024),
         ensure_adapter=no_adapter,
+        meter=Meter(snapshots, Leases(database, "bench")),
     )
     await gateway.start()
     async with serving(gateway) as address:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from charkha.core.errors import CharkhaError, TooLarge, Unavailable
+from charkha.core.errors import CharkhaError, LimitReached, TooLarge, Unavailable
+from charkha.govern.limits.meter import FREE, Tally
 from charkha.serve.dialects.openai import error_body
 
 Scope = MutableMapping[str, Any]
@@ -78,11 +79,12 @@ def too_large(most: int) -> TooLarge:
 class Reply:
     """The answer to one request: whole or streamed, its common headers put on, an error wherever it still can be told."""
 
-    __slots__ = ("_began", "_send", "ended", "headers", "started", "status")
+    __slots__ = ("_began", "_send", "ended", "headers", "started", "status", "tally")
 
     def __init__(self, send: Send, began: float) -> None:
         self._send, self._began = send, began
         self.headers: list[tuple[bytes, bytes]] = []
+        self.tally: Tally = FREE  # the limits on the caller, of which every answer tells
         self.started = self.ended = False
         self.status = 0
 
@@ -106,7 +108,7 @@ class Reply:
             await self._body(b"data: " + told + b"\n\n", more=False)
             return
         more = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable | LimitReached):
             more.append((b"retry-after", b"%d" % error.retry_after))
         await self.whole(error.status, told, *more)
 
@@ -114,7 +116,10 @@ class Reply:
         self.started, self.status = True, status
         elapsed = int((time.perf_counter() - self._began) * 1000)
         took = (b"openai-processing-ms", b"%d" % elapsed)
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, took, *self.headers]})
+        told = [*headers, took, *self.headers]
+        if self.tally.accounts:
+            told += self.tally.headers()
+        await self._send({"type": "http.response.start", "status": status, "headers": told})
 
     async def _body(self, data: bytes, *, more: bool) -> None:
         self.ended = not more

@@ -19,12 +19,14 @@ from charkha.core.ids import instant, uuid7
 from charkha.core.records import Operation
 from charkha.govern.access import WORKSPACE_HEADER
 from charkha.govern.keyring import Authenticator, Principal
+from charkha.govern.limits.meter import Hold, Meter
 from charkha.kit.crypto import Secrets
 from charkha.kit.snapshot import Snapshots
 from charkha.kit.spool import SpoolWriter
 from charkha.serve import metrics
-from charkha.serve.admission import Admission
+from charkha.serve.admission import Admission, Order
 from charkha.serve.asgi import ClientGone, Headers, Receive, Reply, Scope, Send, read_body
+from charkha.serve.bounds import Bound, bound
 from charkha.serve.dialects import openai
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
 from charkha.serve.ports import Engine
@@ -82,13 +84,15 @@ class Gateway:
         secrets: Secrets,
         limits: GatewayLimits,
         ensure_adapter: EnsureAdapter,
+        meter: Meter,
     ) -> None:
         """`snapshots` has the parts "keys", "routes" (`routes.load`) and "versions"; `base_models`: see Resolver.
 
         The gateway closes the session that it makes, and the spool.
         """
         self._authenticator, self._limits, self._spool = authenticator, limits, spool
-        self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets)
+        self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets, meter.holder)
+        self._meter = meter
         self._admission = Admission(self._resolver, self._recorder)
         self._engines, self._session_factory, self._ensure_adapter = engines, session_factory, ensure_adapter
         self._in_flight, self._idle, self._draining = 0, asyncio.Event(), False
@@ -99,6 +103,7 @@ class Gateway:
         self._session = self._session_factory()
         patience = self._limits.engine_patience_seconds
         self._upstream = Upstream(self._engines, self._session, self._ensure_adapter, patience=patience)
+        await self._meter.start()
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
         gc.collect()
@@ -110,6 +115,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.drain_seconds):
                 await self._idle.wait()
+        await self._meter.stop()
         self._syncing.cancel()
         await asyncio.gather(self._syncing, return_exceptions=True)
         await self._session.close()
@@ -134,10 +140,10 @@ class Gateway:
         operation = OPERATIONS.get(path)
         if operation is not None:
             _require("POST", scope)
-            await self._serve(self._caller(headers), operation, headers, receive, reply, began)
+            await self._serve(await self._known(headers, reply), operation, headers, receive, reply, began)
         elif path == MODELS or path.startswith(MODELS + "/"):
             _require("GET", scope)
-            await self._models(self._caller(headers), path.removeprefix(MODELS).removeprefix("/"), reply)
+            await self._models(await self._known(headers, reply), path.removeprefix(MODELS).removeprefix("/"), reply)
         else:
             raise NotFound(f"There is nothing at {path[:200]}.", remedy="See /docs.", code="unknown_url")
 
@@ -146,6 +152,15 @@ class Gateway:
         principal = self._authenticator.in_workspace(principal, headers.get(_WORKSPACE))
         principal.require(PERMISSION)
         return principal
+
+    async def _known(self, headers: Headers, reply: Reply) -> Principal:
+        """The caller; whatever it is answered tells of the limits on it."""
+        caller = self._caller(headers)
+        tally = self._meter.tally(caller)
+        if tally.accounts:
+            reply.tally = tally
+            await self._meter.warm(tally)
+        return caller
 
     async def _models(self, caller: Principal, wanted: str, reply: Reply) -> None:
         found = [
@@ -170,13 +185,27 @@ class Gateway:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, operation, headers, content, began)
             reply.headers = order.headers()
-            exchange = Exchange(order, reply, upstream=self._upstream, recorder=self._recorder)
-            await exchange.run(receive, self._limits.request_seconds)
+            most, hold = await self._reserved(caller, order, len(content), reply)
+            try:
+                exchange = Exchange(
+                    order, reply, upstream=self._upstream, recorder=self._recorder, hold=hold, bound=most
+                )
+                await exchange.run(receive, self._limits.request_seconds)
+            finally:
+                hold.release()
         finally:
             self._in_flight -= 1
             metrics.in_flight.dec()
             if not self._in_flight:
                 self._idle.set()
+
+    async def _reserved(self, caller: Principal, order: Order, size: int, reply: Reply) -> tuple[Bound, Hold]:
+        """The most that a request may use, and what its limits have reserved of it. Raises LimitReached, PriceMissing."""
+        target, tally, meter = order.request.target, reply.tally, self._meter
+        most = bound(order.body, order.request.operation, size, target.system_prompt, spends=tally.spends)
+        price = meter.price(caller, target.engine, target.model)
+        hold = meter.hold(tally, *most, price)
+        return most, hold if hold is not None else await meter.wait(tally, *most, price)
 
     async def _content(self, receive: Receive, headers: Headers) -> bytes:
         try:

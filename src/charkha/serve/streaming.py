@@ -18,6 +18,11 @@ DONE = b"data: [DONE]\n\n"
 
 class _Text(msgspec.Struct):
     content: Any = None
+    reasoning_content: Any = None
+    tool_calls: Any = None
+
+    def says_something(self) -> bool:
+        return bool(self.content or self.tool_calls or self.reasoning_content)
 
 
 class _Choice(msgspec.Struct):
@@ -111,6 +116,8 @@ class Relay:
                 answer.usage.completion_tokens,
             )
         for choice in answer.choices:
+            if choice.text or (choice.delta is not None and choice.delta.says_something()):
+                outcome.streamed += 1  # engines send each token in an event of its own
             if choice.index == 0:
                 self._note_choice(choice)
 

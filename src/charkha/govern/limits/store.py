@@ -1,0 +1,52 @@
+"""Rows of limits, and what is leased of their current windows."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from charkha.govern.limits.domain import Limit
+from charkha.govern.limits.tables import limit_windows, limits
+from charkha.kit.db import Tx
+
+LIMITS = "limits"
+
+LimitBook = Mapping[UUID, tuple[Limit, ...]]
+"""The limits of each key, workspace and organisation, by its id."""
+
+
+async def load(conn: AsyncConnection) -> LimitBook:
+    """Read every limit; for the snapshot."""
+    book: dict[UUID, tuple[Limit, ...]] = {}
+    for row in await conn.execute(sa.select(limits).order_by(limits.c.id)):
+        book[row.subject_id] = (*book.get(row.subject_id, ()), limit_of(row))
+    return book
+
+
+def of_workspace(tx: Tx) -> sa.Select[Any]:
+    """The limits that are kept in the transaction's workspace."""
+    return sa.select(limits).where(limits.c.workspace_id == tx.workspace_id)
+
+
+async def leased(tx: Tx, limit_id: UUID, start: int) -> int:
+    """Units of a window that are leased or spent."""
+    where = (limit_windows.c.limit_id == limit_id, limit_windows.c.start == start)
+    mine = limit_windows.c.workspace_id == tx.workspace_id
+    return int(await tx.scalar(sa.select(limit_windows.c.leased).where(mine, *where)) or 0)
+
+
+def limit_of(row: sa.Row[Any]) -> Limit:
+    """The limit that a row is."""
+    return Limit(
+        row.id,
+        row.workspace_id,
+        row.subject,
+        row.subject_id,
+        row.measure,
+        row.window,
+        row.amount,
+        row.currency or None,
+        row.created_at,
+    )
