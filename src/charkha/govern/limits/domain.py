@@ -144,8 +144,9 @@ class Pool:
 
     def take_back(self, holder: str, units: int) -> None:
         """Take back what a living holder let go of."""
-        if self.leases.get(holder, 0) >= units:
-            self.leases[holder] -= units
+        held = self.leases.get(holder, 0)
+        if units <= held:
+            self.leases[holder] = held - units
             self.leased -= units
 
     def bury(self, holder: str, replayed: int) -> None:
