@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,10 +152,10 @@ class House:
 
 
 @pytest.fixture
-async def house(database: Database, urls: Urls, tmp_path: Path) -> AsyncIterator[House]:
+async def house(database: Database, urls: Urls, tmp_path: Path) -> House:
     house = House(database, urls, Secrets.load(tmp_path / "secrets"), tmp_path)
     await house.prepare()
-    yield house
+    return house
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:

@@ -73,7 +73,8 @@ class Account:
 
     def resets_in(self, now: float) -> float | None:
         """Seconds to the end of the window; None where it has none."""
-        end = domain.span_of(self.limit, max(now, self._floor)).end
+        part = self.part
+        end = part.end if part is not None else domain.span_of(self.limit, max(now, self._floor)).end
         return None if end == FOREVER else end - now
 
     def is_cold(self, now: float) -> bool:

@@ -28,9 +28,11 @@ PREPARE_SECONDS = 2.0
 WAIT_SECONDS = 2.0
 MOST_TALLIES = 20_000
 _SHOWN = (
-    (REQUESTS, b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
-    (TOKENS, b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+    (REQUESTS, (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")),
+    (TOKENS, (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")),
 )
+Shown = tuple[tuple[bytes, bytes, bytes], tuple[Account, ...]]
+"""The names of three headers, and the accounts of which they tell the one that is nearest to its end."""
 
 
 class PriceMissing(CharkhaError):
@@ -43,19 +45,22 @@ class Tally(NamedTuple):
     """The accounts of every limit on one caller. `spends`: tokens or money, so that the answer has to be bounded."""
 
     accounts: tuple[Account, ...]
-    currencies: frozenset[str]
-    spends: bool
+    currencies: frozenset[str] = frozenset()
+    spends: bool = False
+    shown: tuple[Shown, ...] = ()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """`x-ratelimit-*` of the requests and tokens that are nearest to their end."""
         now, told = time.time(), []
-        for measure, limit, remaining, reset in _SHOWN:
-            found = [account for account in self.accounts if account.measure == measure]
-            if found:
-                nearest = min(found, key=lambda account: account.remaining(now))
-                told += [(limit, b"%d" % nearest.limit.amount), (remaining, b"%d" % nearest.remaining(now))]
-                if (seconds := nearest.resets_in(now)) is not None:
-                    told.append((reset, _duration(seconds)))
+        for (limit, remaining, reset), accounts in self.shown:
+            nearest, left = accounts[0], accounts[0].remaining(now)
+            for other in accounts[1:]:
+                if (less := other.remaining(now)) < left:
+                    nearest, left = other, less
+            told.append((limit, b"%d" % nearest.limit.amount))
+            told.append((remaining, b"%d" % left))
+            if (seconds := nearest.resets_in(now)) is not None:
+                told.append((reset, _duration(seconds)))
         return told
 
 
@@ -92,7 +97,8 @@ class Hold:
             part.available += self._need[of]
 
 
-FREE = Tally((), frozenset(), spends=False)
+FREE = Tally(())
+_NOTHING: Need = (0, 0, 0, 0)
 
 
 class Meter:
@@ -153,6 +159,8 @@ class Meter:
 
     def hold(self, tally: Tally, prompt: int, completion: int, price: Price | None) -> Hold | None:
         """Reserve for a request of at most so many tokens; None where a slice does not suffice. Raises PriceMissing."""
+        if not tally.accounts:
+            return Hold((), _NOTHING, price)
         cost = price.of(prompt, completion) if price is not None else 0
         if tally.currencies and (price is None or tally.currencies != {price.currency}):
             raise _price_missing(tally, price)
@@ -199,7 +207,9 @@ class Meter:
             return FREE
         currencies = frozenset(limit.currency for limit in limits if limit.currency is not None)
         spends = any(limit.measure in ("tokens", "money") for limit in limits)
-        return Tally(tuple(self._account(limit) for limit in limits), currencies, spends)
+        accounts = tuple(self._account(limit) for limit in limits)
+        shown = ((names, tuple(each for each in accounts if each.measure == of)) for of, names in _SHOWN)
+        return Tally(accounts, currencies, spends, tuple((names, told) for names, told in shown if told))
 
     def _account(self, limit: Limit) -> Account:
         account = self._accounts.get(limit.id)
