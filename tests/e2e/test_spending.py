@@ -6,11 +6,24 @@ from decimal import Decimal
 
 import pytest
 
+from charkha.client import Charkha
 from charkha.client.errors import ApiError
 from tests.e2e.house import House
 from tests.e2e.miniature import MODEL
 
 ASKED = [{"role": "user", "content": "ba de"}]
+
+
+def answers(client: Charkha) -> bool:
+    """Whether a question is answered; one that is refused waits a little."""
+    try:
+        client.ask(MODEL, ASKED, max_tokens=4)
+    except ApiError as error:
+        if error.status != 429:
+            raise
+        time.sleep(0.5)
+        return False
+    return True
 
 
 def test_a_key_is_limited_and_let_go_again_on_the_command_line(house: House) -> None:
@@ -20,12 +33,7 @@ def test_a_key_is_limited_and_let_go_again_on_the_command_line(house: House) -> 
     with house.running.client(key["key"]) as client:
         answered, deadline = 0, time.monotonic() + 20
         while answered < 2 and time.monotonic() < deadline:  # one of two processes may hold what the other lacks
-            try:
-                client.ask(MODEL, ASKED, max_tokens=4)
-                answered += 1
-            except ApiError as error:
-                assert error.status == 429
-                time.sleep(0.5)
+            answered += answers(client)
         assert answered == 2
         with pytest.raises(ApiError, match="2 requests a day"):
             client.ask(MODEL, ASKED, max_tokens=4)
