@@ -184,8 +184,8 @@ class Gateway:
         try:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, operation, headers, content, began)
-            reply.headers = order.headers()
             most, hold = await self._reserved(caller, order, len(content), reply)
+            reply.headers = order.headers()
             try:
                 exchange = Exchange(
                     order, reply, upstream=self._upstream, recorder=self._recorder, hold=hold, bound=most

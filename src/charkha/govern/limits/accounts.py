@@ -12,13 +12,14 @@ from typing import Any
 
 from charkha.core.errors import CharkhaError, LimitReached, Unavailable
 from charkha.govern.limits import domain
-from charkha.govern.limits.domain import CONCURRENCY, FOREVER, MEASURES, Limit, Slice
+from charkha.govern.limits.domain import CONCURRENCY, FOREVER, MEASURES, MONEY, TOKENS, Limit, Slice
 from charkha.govern.limits.leases import Leases
 from charkha.kit.telemetry import logger
 
 TRY_SECONDS = 2.0
 DRY_SECONDS = LOST_SECONDS = 1.0
 QUOTA_RETRY_SECONDS = 3_600
+FIRST_TOKENS, FIRST_SHARE = 1_024, 16
 log = logger(__name__)
 
 
@@ -83,6 +84,12 @@ class Account:
         is_empty = part is None or part.available <= 0
         return is_empty and not self._is_dry and time.monotonic() > self._lost_until
 
+    def first_need(self) -> int:
+        """What to lease for a key of which nothing is known yet: a part that a request of usual size finds enough."""
+        if self.measure == TOKENS:
+            return max(1, min(FIRST_TOKENS, self.limit.amount // FIRST_SHARE))
+        return max(1, self.limit.amount // 1_000) if self.measure == MONEY else 1
+
     def require_more(self, leases: Leases, need: int, now: float) -> None:
         """Raise LimitReached or Unavailable where waiting for the database has no point.
 
@@ -132,7 +139,8 @@ class Account:
         resets, whose = self.resets_in(now), f"this {self.limit.subject}"
         message = f"The limit of {whose} is reached: {self.limit}."
         if need > self.limit.amount > 0:
-            message = f"This request may need {need:,} units, more than the limit of {whose} has: {self.limit}."
+            asked = domain.amount_text(need, self.limit)
+            message = f"This request may need {asked}, more than the limit of {whose} has: {self.limit}."
             remedy, wait = "Ask for less (max_tokens), or have the limit raised.", resets or QUOTA_RETRY_SECONDS
         elif self.measure == CONCURRENCY:
             remedy, wait = "Wait for an answer before you ask again.", 1.0

@@ -46,9 +46,15 @@ class Limit(msgspec.Struct, frozen=True):
     created_at: datetime
 
     def __str__(self) -> str:
-        of = f"{self.amount / 1e6:g} {self.currency}" if self.measure == "money" else f"{self.amount:,} {self.measure}"
         period = "" if self.measure == "concurrency" else " in all" if self.window == "total" else f" a {self.window}"
-        return f"{of.replace('concurrency', 'requests at once')}{period}"
+        return amount_text(self.amount, self) + period
+
+
+def amount_text(units: int, limit: Limit) -> str:
+    """Units of a limit as people read them: `1,000 tokens`, `2.5 EUR`, `8 requests at once`."""
+    if limit.measure == "money":
+        return f"{units / 1e6:,.6f}".rstrip("0").rstrip(".") + f" {limit.currency}"
+    return f"{units:,} {'requests at once' if limit.measure == 'concurrency' else limit.measure}"
 
 
 class Span(NamedTuple):

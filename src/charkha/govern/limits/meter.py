@@ -148,7 +148,8 @@ class Meter:
         now = time.time()
         cold = [account for account in tally.accounts if account.is_cold(now)]
         if cold:
-            await asyncio.wait([account.refill(self._leases, 1) for account in cold], timeout=WAIT_SECONDS)
+            leasing = [account.refill(self._leases, account.first_need()) for account in cold]
+            await asyncio.wait(leasing, timeout=WAIT_SECONDS)
 
     def price(self, caller: Principal, engine: str, model: str) -> Price | None:
         """What a model costs this caller now, or None where nobody has said so."""

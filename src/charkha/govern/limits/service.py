@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -82,7 +83,7 @@ class LimitService:
         row = await tx.one(store.of_workspace(tx).where(limits.c.id == limit_id))
         if row is None:
             raise _unknown()
-        return await _state(tx, store.limit_of(row))
+        return (await _states(tx, [store.limit_of(row)]))[0]
 
     async def change(self, tx: Tx, by: Principal, limit_id: UUID, amount: int) -> tuple[LimitState, int]:
         """Give a limit another amount; what gateways have leased by then may still be spent."""
@@ -111,7 +112,7 @@ class LimitService:
         if subject_id is not None:
             query = query.where(limits.c.subject_id == subject_id)
         found = await page(tx, query, limits, store.limit_of, after=after, limit=limit)
-        return Page([await _state(tx, each) for each in found.data], found.next)
+        return Page(await _states(tx, found.data), found.next)
 
     async def _subject(self, tx: Tx, by: Principal, subject: Subject, key_id: UUID | None) -> UUID:
         if (subject == "key") != (key_id is not None):
@@ -125,9 +126,14 @@ class LimitService:
         return key_id
 
 
-async def _state(tx: Tx, limit: Limit) -> LimitState:
-    span = span_of(limit, time.time())
-    left = max(0, limit.amount - await store.leased(tx, limit.id, span.start))
+async def _states(tx: Tx, found: Sequence[Limit]) -> list[LimitState]:
+    leased, now = await store.leased(tx, [limit.id for limit in found]), time.time()
+    return [_state(limit, leased, now) for limit in found]
+
+
+def _state(limit: Limit, leased: Mapping[tuple[UUID, int], int], now: float) -> LimitState:
+    span = span_of(limit, now)
+    left = max(0, limit.amount - leased.get((limit.id, span.start), 0))
     resets = None if span.end == FOREVER else datetime.fromtimestamp(span.end, UTC)
     shown = (limit.id, limit.subject, limit.subject_id, limit.measure, limit.window, limit.amount, limit.currency)
     return LimitState(*shown, limit.created_at, left, resets)

@@ -1,10 +1,11 @@
 """Rows of limits, and what is leased of their current windows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from charkha.govern.limits.domain import Limit
@@ -30,11 +31,11 @@ def of_workspace(tx: Tx) -> sa.Select[Any]:
     return sa.select(limits).where(limits.c.workspace_id == tx.workspace_id)
 
 
-async def leased(tx: Tx, limit_id: UUID, start: int) -> int:
-    """Units of a window that are leased or spent."""
-    where = (limit_windows.c.limit_id == limit_id, limit_windows.c.start == start)
-    mine = limit_windows.c.workspace_id == tx.workspace_id
-    return int(await tx.scalar(sa.select(limit_windows.c.leased).where(mine, *where)) or 0)
+async def leased(tx: Tx, limit_ids: Collection[UUID]) -> Mapping[tuple[UUID, int], int]:
+    """Units that are leased or spent, by limit and start of a window."""
+    among = limit_windows.c.limit_id == sa.any_(sa.literal(list(limit_ids), ARRAY(sa.Uuid)))
+    rows = await tx.all(sa.select(limit_windows).where(limit_windows.c.workspace_id == tx.workspace_id, among))
+    return {(row.limit_id, row.start): row.leased for row in rows}
 
 
 def limit_of(row: sa.Row[Any]) -> Limit:
