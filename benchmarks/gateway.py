@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import uvloop
 
@@ -29,6 +30,8 @@ from charkha.govern.keys import KeyService
 from charkha.govern.limits import store as limit_store
 from charkha.govern.limits.leases import Leases
 from charkha.govern.limits.meter import Meter
+from charkha.govern.limits.service import LimitService
+from charkha.govern.permissions import ALL
 from charkha.govern.prices import service as price_service
 from charkha.kit import egress
 from charkha.kit.crypto import Secrets
@@ -199,7 +202,25 @@ async def endpoint(database: Database, jobs: Jobs, secrets: Secrets) -> str:
     service = EndpointService(EventLog(database, jobs), NoVersions(), {"local"})
     async with database.workspace(first.workspace_id, "bench") as tx:
         await service.create(tx, name="bench", variant=VariantSpec(engine="local", model="tiny"))
+    await limits(database, first.workspace_id)
     return first.application.key
+
+
+async def limits(database: Database, workspace_id: UUID) -> None:
+    """A price, and limits that hold for every request without refusing any."""
+    async with database.begin("charkha_system") as conn:
+        organisation_id = (await keyring.load(conn)).organisations[workspace_id]
+    owner = keyring.Principal("system:bench", organisation_id, workspace_id, ALL)
+    terms = {"engine": "local", "model": "tiny", "currency": "EUR", "prompt": 10**6, "completion": 3 * 10**6}
+    async with database.workspace(workspace_id, "bench") as tx:
+        await price_service.PriceService().add(tx, owner, subject="workspace", **terms)
+        for measure, window, currency in (
+            ("requests", "minute", None),
+            ("tokens", "day", None),
+            ("money", "month", "EUR"),
+        ):
+            wanted = {"measure": measure, "window": window, "currency": currency, "amount": 10**12}
+            await LimitService().create(tx, owner, subject="workspace", key_id=None, **wanted)
 
 
 class NoVersions:
