@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("turn", "gateway", "console")
+NAMES = ("turn", "gateway", "limits", "console")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import uvloop
 
@@ -26,6 +27,12 @@ from charkha.govern import keyring
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
 from charkha.govern.keys import KeyService
+from charkha.govern.limits import store as limit_store
+from charkha.govern.limits.leases import Leases
+from charkha.govern.limits.meter import Meter
+from charkha.govern.limits.service import LimitService
+from charkha.govern.permissions import ALL
+from charkha.govern.prices import service as price_service
 from charkha.kit import egress
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
@@ -152,7 +159,14 @@ async def serve_gateway(home: Path, upstream: str) -> None:
     database, jobs = Database(running.database_url), Jobs(running.database_url)
     secrets, snapshots = Secrets.load(home / "secrets"), Snapshots(database)
     key = await endpoint(database, jobs, secrets)
-    for name, loader in (("keys", keyring.load), (routes.ROUTES, routes.load), (routes.VERSIONS, no_versions)):
+    loaders = (
+        ("keys", keyring.load),
+        (routes.ROUTES, routes.load),
+        (routes.VERSIONS, no_versions),
+        (limit_store.LIMITS, limit_store.load),
+        (price_service.PRICES, price_service.load),
+    )
+    for name, loader in loaders:
         snapshots.register(name, loader)
     await snapshots.start()
     gateway = Gateway(
@@ -165,6 +179,7 @@ async def serve_gateway(home: Path, upstream: str) -> None:
         secrets=secrets,
         limits=GatewayLimits(max_in_flight=1024),
         ensure_adapter=no_adapter,
+        meter=Meter(snapshots, Leases(database, "bench")),
     )
     await gateway.start()
     async with serving(gateway) as address:
@@ -187,7 +202,25 @@ async def endpoint(database: Database, jobs: Jobs, secrets: Secrets) -> str:
     service = EndpointService(EventLog(database, jobs), NoVersions(), {"local"})
     async with database.workspace(first.workspace_id, "bench") as tx:
         await service.create(tx, name="bench", variant=VariantSpec(engine="local", model="tiny"))
+    await limits(database, first.workspace_id)
     return first.application.key
+
+
+async def limits(database: Database, workspace_id: UUID) -> None:
+    """A price, and limits that hold for every request without refusing any."""
+    async with database.begin("charkha_system") as conn:
+        organisation_id = (await keyring.load(conn)).organisations[workspace_id]
+    owner = keyring.Principal("system:bench", organisation_id, workspace_id, ALL)
+    terms = {"engine": "local", "model": "tiny", "currency": "EUR", "prompt": 10**6, "completion": 3 * 10**6}
+    async with database.workspace(workspace_id, "bench") as tx:
+        await price_service.PriceService().add(tx, owner, subject="workspace", **terms)
+        for measure, window, currency in (
+            ("requests", "minute", None),
+            ("tokens", "day", None),
+            ("money", "month", "EUR"),
+        ):
+            wanted = {"measure": measure, "window": window, "currency": currency, "amount": 10**12}
+            await LimitService().create(tx, owner, subject="workspace", key_id=None, **wanted)
 
 
 class NoVersions:

@@ -19,6 +19,10 @@ from charkha.govern import keyring
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
 from charkha.govern.keys import KeyService
+from charkha.govern.limits import store as limit_store
+from charkha.govern.limits.leases import Leases
+from charkha.govern.limits.meter import Meter
+from charkha.govern.prices import service as price_service
 from charkha.kit import egress, spool
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database, Tx
@@ -72,6 +76,8 @@ class Rig:
         self.snapshots.register("keys", keyring.load)
         self.snapshots.register(routes.ROUTES, routes.load)
         self.snapshots.register(routes.VERSIONS, self._versions)
+        self.snapshots.register(limit_store.LIMITS, limit_store.load)
+        self.snapshots.register(price_service.PRICES, price_service.load)
         await self.snapshots.start()
         stack.push_async_callback(self.snapshots.stop)
         self.engine.address = await stack.enter_async_context(serving(self.model))
@@ -85,6 +91,7 @@ class Rig:
             secrets=self.secrets,
             limits=limits,
             ensure_adapter=self._ensure,
+            meter=Meter(self.snapshots, Leases(self.database, "test")),
         )
         await self.gateway.start()
         stack.push_async_callback(self.gateway.stop)

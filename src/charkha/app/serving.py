@@ -16,12 +16,15 @@ from charkha.evaluate import api as evaluate_api
 from charkha.govern import api as govern_api
 from charkha.govern import sessions_api
 from charkha.govern.access import Access
+from charkha.govern.limits import api as limits_api
+from charkha.govern.prices import api as prices_api
 from charkha.kit.http import Router
 from charkha.kit.spool import SpoolWriter
 from charkha.learn.feedback import api as feedback_api
 from charkha.learn.policies import api as policies_api
 from charkha.learn.runs import api as runs_api
 from charkha.observe import api as observe_api
+from charkha.observe.usage import api as usage_api
 from charkha.release.registry import api as registry_api
 from charkha.release.rollouts import api as rollouts_api
 from charkha.serve import api as serve_api
@@ -49,6 +52,7 @@ def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
         secrets=installation.secrets,
         limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
         ensure_adapter=wiring.absent_adapters.ensure,
+        meter=wiring.meter,
     )
 
     async def start() -> None:
@@ -84,8 +88,11 @@ def routers(wiring: Wiring) -> list[Router]:
         operating.router(wiring.installation, access),
         govern_api.router(wiring.keys, wiring.directory, access, wiring.database),
         sessions_api.router(wiring.console_sessions, access),
+        limits_api.router(wiring.limits, access, wiring.database),
+        prices_api.router(wiring.prices, access, wiring.database),
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
         observe_api.router(wiring.inferences, access),
+        usage_api.router(wiring.directory, access, wiring.database),
         feedback_api.router(wiring.feedback, access),
         data_api.router(wiring.datasets, access),
         policies_api.router(wiring.policies, access),

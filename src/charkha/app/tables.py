@@ -3,6 +3,8 @@
 from charkha.data import tables as data
 from charkha.evaluate import tables as evaluate
 from charkha.govern import tables as govern
+from charkha.govern.limits import tables as limits
+from charkha.govern.prices import tables as prices
 from charkha.kit import eventlog, lineage, snapshot
 from charkha.kit.db import metadata
 from charkha.learn import tables as learn
@@ -16,9 +18,11 @@ __all__ = [
     "eventlog",
     "govern",
     "learn",
+    "limits",
     "lineage",
     "metadata",
     "observe",
+    "prices",
     "release",
     "serve",
     "snapshot",

@@ -12,6 +12,11 @@ from charkha.govern import keyring
 from charkha.govern.directory import Directory
 from charkha.govern.keyring import Authenticator
 from charkha.govern.keys import KeyService
+from charkha.govern.limits import store as limit_store
+from charkha.govern.limits.leases import Leases
+from charkha.govern.limits.meter import Meter
+from charkha.govern.limits.service import LimitService
+from charkha.govern.prices import service as price_service
 from charkha.govern.sessions import SessionService
 from charkha.kit.blobs import Blobs
 from charkha.kit.db import Database
@@ -61,6 +66,8 @@ class Wiring:
         self.keys = KeyService(secrets)
         self.directory = Directory(self.database, self.keys)
         self.console_sessions = SessionService(secrets, self.database, self.authenticator)
+        self.limits, self.prices = LimitService(), price_service.PriceService()
+        self.meter = Meter(self.snapshots, Leases(self.database, self.snapshots.id.hex))
         self.inferences = InferenceLog()
         self.feedback = FeedbackService(events, secrets)
         self.datasets = DatasetService(self.blobs)
@@ -130,6 +137,8 @@ class Wiring:
         ).register()
         rollout_jobs.register(self.jobs, self.database, self.conductor, self.fleet)
         self.snapshots.register("keys", keyring.load)
+        self.snapshots.register(limit_store.LIMITS, limit_store.load)
+        self.snapshots.register(price_service.PRICES, price_service.load)
         self.snapshots.register(routes.ROUTES, routes.load)
         self.snapshots.register(routes.VERSIONS, load_targets)
 

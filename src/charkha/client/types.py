@@ -156,6 +156,8 @@ class Inference(msgspec.Struct, frozen=True):
     duration_ms: float | None
     episode_id: str | None = None
     subject_id: str | None = None
+    cost: int | None = None
+    currency: str | None = None
 
 
 class InferenceDetail(Inference, frozen=True, kw_only=True):

@@ -77,6 +77,16 @@ class StorageFull(CharkhaError):
     status, code, exit_code = 507, "storage_full", 6
 
 
+class LimitReached(CharkhaError):
+    """A limit leaves no room for this request now. `retry_after`: seconds until there can be some."""
+
+    status, code, exit_code = 429, "rate_limit_exceeded", 6
+
+    def __init__(self, message: str, *, remedy: str = "", code: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(message, remedy=remedy, code=code)
+        self.retry_after = max(1, retry_after)
+
+
 class Misconfigured(CharkhaError):
     """A setting is wrong or missing; the message names the key."""
 

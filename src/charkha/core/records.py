@@ -9,11 +9,16 @@ from uuid import UUID
 import msgspec
 
 Operation = Literal["chat", "completion", "embedding"]
+Charge = tuple[UUID, int, int]
+"""Units that a request takes of a limit: the limit's id, the start of its window (seconds since the epoch), units."""
 BODY_VERSION = 1  # bodies are plain JSON; a later version names how they are encrypted
 
 
 class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True):
-    """A request was admitted and sent to an engine. `request` is its JSON body, None where content is not kept."""
+    """A request was admitted and sent to an engine. `request` is its JSON body, None where content is not kept.
+
+    `reserved` is the most that it may take of the limits on it, out of the leases of the gateway `holder`.
+    """
 
     id: UUID
     workspace_id: UUID
@@ -33,10 +38,15 @@ class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True):
     subject_id: str | None
     trace_id: str | None
     request: bytes | None
+    holder: str = ""
+    reserved: list[Charge] = []
 
 
 class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
-    """The same request ended. `status` is the HTTP status; `answer` is the text that was answered, None if not kept."""
+    """The same request ended. `status` is the HTTP status; `answer` is the text that was answered, None if not kept.
+
+    `cost` is in micro-units of `currency`, both None without a price; `charges` is what it took of the limits on it.
+    """
 
     id: UUID
     workspace_id: UUID
@@ -50,6 +60,9 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     duration_ms: float
     answer: str | None
     degraded: str | None = None
+    cost: int | None = None
+    currency: str | None = None
+    charges: list[Charge] = []
 
 
 Record = Opened | Closed

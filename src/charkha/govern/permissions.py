@@ -15,6 +15,9 @@ READ = frozenset(
         "release.read",
         "lineage.read",
         "system.read",
+        "limit.read",
+        "price.read",
+        "usage.read",
         "session.create",  # every role may open the console: as itself, so it may no more there than here
     }
 )
@@ -30,7 +33,9 @@ WORK = frozenset(
     }
 )
 RELEASE = frozenset({"release.promote"})
-ADMINISTER = frozenset({"key.read", "key.manage", "audit.read", "session.read", "session.manage"})
+ADMINISTER = frozenset(
+    {"key.read", "key.manage", "audit.read", "session.read", "session.manage", "limit.manage", "price.manage"}
+)
 OWN = frozenset({"workspace.read", "workspace.manage", "system.manage"})
 
 ALL = READ | WORK | RELEASE | ADMINISTER | OWN

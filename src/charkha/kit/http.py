@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from charkha.core.errors import CharkhaError, Unavailable
+from charkha.core.errors import CharkhaError, LimitReached, Unavailable
 from charkha.kit import telemetry
 
 _CODES = {404: "unknown_url", 405: "method_not_allowed"}
@@ -83,7 +83,7 @@ def error_body(error: CharkhaError) -> dict[str, Any]:
 
 def error_response(error: CharkhaError) -> Response:
     """The response for one of our errors."""
-    headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable | LimitReached) else {}
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     return Response(msgspec.json.encode(error_body(error)), error.status, headers, "application/json")

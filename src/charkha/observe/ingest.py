@@ -75,3 +75,8 @@ async def save_offsets(conn: AsyncConnection, positions: Mapping[str, int], fini
         await conn.execute(statement.on_conflict_do_update(index_elements=["segment"], set_=changed), rows)
     if finished:
         await conn.execute(spool_offsets.delete().where(spool_offsets.c.segment.in_(finished)))
+
+
+async def bury(conn: AsyncConnection, instance: str) -> int:
+    """Give back what a dead gateway leased and did not use, now that all it did is in the log; how many leases."""
+    return int((await conn.execute(sa.select(sa.func.charkha_bury_holder(instance)))).scalar_one())

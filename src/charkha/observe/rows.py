@@ -15,7 +15,7 @@ from charkha.observe.stream import Finished
 
 LOST_STATUS = 499
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_INT32, _INT16 = 2**31 - 1, 2**15 - 1
+_INT64, _INT32, _INT16 = 2**63 - 1, 2**31 - 1, 2**15 - 1
 
 
 class Rows(NamedTuple):
@@ -47,6 +47,7 @@ def rows(finished: Finished) -> Rows:
         "subject_id": _text(opened.subject_id),
         "trace_id": _text(opened.trace_id),
     }
+    start["charges"] = _charges(opened, closed)
     return Rows(start | (_end(closed) if closed else _without_end(finished.lost)), _body(opened, closed))
 
 
@@ -68,12 +69,29 @@ def _end(closed: Closed) -> dict[str, Any]:
         "first_token_ms": closed.first_token_ms,
         "duration_ms": closed.duration_ms,
         "degraded": _text(closed.degraded),
+        "cost": _bounded(closed.cost, _INT64),
+        "currency": _text(closed.currency),
     }
+
+
+def _charges(opened: Opened, closed: Closed | None) -> str | None:
+    """What was spent of leases: as it was settled, or all that was reserved where nobody knows how it ended."""
+    charges = closed.charges if closed else opened.reserved
+    return msgspec.json.encode({"holder": opened.holder, "of": charges}).decode() if charges else None
 
 
 def _without_end(reason: str | None) -> dict[str, Any]:
     """Nobody knows how it ended: the client saw the connection break, or nothing."""
-    unknown = ("finish_reason", "prompt_tokens", "completion_tokens", "first_token_ms", "duration_ms", "degraded")
+    unknown = (
+        "finish_reason",
+        "prompt_tokens",
+        "completion_tokens",
+        "first_token_ms",
+        "duration_ms",
+        "degraded",
+        "cost",
+        "currency",
+    )
     return {"status": LOST_STATUS, "error_code": reason, **dict.fromkeys(unknown)}
 
 

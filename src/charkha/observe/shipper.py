@@ -128,6 +128,8 @@ class Shipper:
             async with self._database.begin("charkha_ingest") as conn:
                 written = await ingest.write(conn, batch)
                 await ingest.save_offsets(conn, moved, gone)
+                if stream.has_told_all() and not _has_damage(self._directory / instance):
+                    await ingest.bury(conn, instance)
                 crashpoint("shipper.before_commit")
             crashpoint("shipper.after_commit")
             SHIPPED.inc(written)
@@ -189,6 +191,11 @@ def _segments(directory: Path) -> dict[str, list[Path]]:
                 with contextlib.suppress(OSError):  # it holds a quarantined segment: somebody should look at it
                     instance.rmdir()
     return dict(found)
+
+
+def _has_damage(directory: Path) -> bool:
+    """Whether some of what a writer did can no longer be read: then all that it leased counts as spent."""
+    return any(directory.glob("*.corrupt"))
 
 
 def _retire(done: list[Segment]) -> None:

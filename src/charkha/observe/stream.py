@@ -103,6 +103,14 @@ class Stream:
             done.append(segment)
         return done
 
+    def has_told_all(self) -> bool:
+        """Whether the writer is gone and everything that it wrote has been read, none of it damaged."""
+        return (
+            self.dead
+            and all(segment.whole and segment.damaged_at is None for segment in self.segments.values())
+            and not self._unfinished
+        )
+
     def forget(self, segments: Sequence[Segment]) -> None:
         """Drop segments that are off the disk."""
         for segment in segments:

@@ -1,4 +1,4 @@
-"""The inference log: one row a request, bodies apart, both partitioned by month of their UUIDv7 id.
+"""The inference log: one row a request, bodies apart, both partitioned by month of their UUIDv7 id; usage by day.
 
 The application role reads the log through its policies and never writes it; the ingest role only inserts.
 """
@@ -34,6 +34,11 @@ inferences = workspace_table(
     sa.Column("first_token_ms", sa.Double),
     sa.Column("duration_ms", sa.Double),
     sa.Column("degraded", sa.Text),
+    # Micro-units of `currency`; both are empty where the model had no price.
+    sa.Column("cost", sa.BigInteger),
+    sa.Column("currency", sa.Text),
+    # {"holder": gateway, "of": [[limit, window's start, units], …]}: what was spent of its leases; empty without limits.
+    sa.Column("charges", JSONB),
     sa.PrimaryKeyConstraint("workspace_id", "id"),
     # Lists of one endpoint or one variant, newest first: the id is the time.
     sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),
@@ -61,6 +66,21 @@ inference_bodies = workspace_table(
     app="select",
     info={"ingest": "insert"},
     postgresql_partition_by="RANGE (id)",
+)
+# A trigger on the log keeps these sums, in the transaction of the rows. Without a price the currency is ''.
+usage_days = workspace_table(
+    "usage_days",
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("workspace_id", "day", "actor", "model", "engine", "currency"),
+    app="select",
 )
 spool_offsets = system_table(
     "spool_offsets",

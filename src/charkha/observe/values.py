@@ -10,7 +10,10 @@ from charkha.core.messages import Message
 
 
 class Inference(msgspec.Struct, frozen=True):
-    """One request and how it ended. Times in milliseconds; `adapters` are pairs of id and weight."""
+    """One request and how it ended. Times in milliseconds; `adapters` are pairs of id and weight.
+
+    `cost` is in micro-units of `currency`; both are None where the model had no price.
+    """
 
     id: UUID
     started_at: datetime
@@ -36,6 +39,8 @@ class Inference(msgspec.Struct, frozen=True):
     first_token_ms: float | None
     duration_ms: float | None
     degraded: str | None
+    cost: int | None
+    currency: str | None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

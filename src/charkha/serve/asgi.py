@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
 
-from charkha.core.errors import CharkhaError, TooLarge, Unavailable
+from charkha.core.errors import CharkhaError, LimitReached, TooLarge, Unavailable
+from charkha.govern.limits.meter import FREE, Tally
 from charkha.serve.dialects import openai
 
 Scope = MutableMapping[str, Any]
@@ -76,12 +77,13 @@ def too_large(most: int) -> TooLarge:
 class Reply:
     """The answer to one request: whole or streamed, its common headers put on, an error wherever it still can be told."""
 
-    __slots__ = ("_began", "_send", "dialect", "ended", "headers", "started", "status")
+    __slots__ = ("_began", "_send", "dialect", "ended", "headers", "started", "status", "tally")
 
     def __init__(self, send: Send, began: float) -> None:
         self._send, self._began = send, began
         self.headers: list[tuple[bytes, bytes]] = []
         self.dialect = openai.DIALECT
+        self.tally: Tally = FREE  # the limits on the caller, of which every answer tells
         self.started = self.ended = False
         self.status = 0
 
@@ -104,7 +106,7 @@ class Reply:
             await self._body(self.dialect.error_event(error), more=False)
             return
         more = [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable | LimitReached):
             more.append((b"retry-after", b"%d" % error.retry_after))
         await self.whole(error.status, self.dialect.error(error), *more)
 
@@ -112,9 +114,12 @@ class Reply:
         self.started, self.status = True, status
         elapsed = int((time.perf_counter() - self._began) * 1000)
         took = (b"openai-processing-ms", b"%d" % elapsed)
+        told = [*headers, took, *self.headers]
         if self.dialect.id_header:
-            headers += [(self.dialect.id_header, value) for name, value in self.headers if name == REQUEST_ID]
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, took, *self.headers]})
+            told += [(self.dialect.id_header, value) for name, value in self.headers if name == REQUEST_ID]
+        if self.tally.accounts:
+            told += self.tally.headers()
+        await self._send({"type": "http.response.start", "status": status, "headers": told})
 
     async def _body(self, data: bytes, *, more: bool) -> None:
         self.ended = not more

@@ -12,10 +12,12 @@ import msgspec
 import structlog
 
 from charkha.core.errors import CharkhaError, Timeout
+from charkha.govern.limits.meter import Hold
 from charkha.serve import metrics
 from charkha.serve.admission import Order
 from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
-from charkha.serve.recording import Outcome, Recorder
+from charkha.serve.bounds import Bound, used
+from charkha.serve.recording import Bill, Outcome, Recorder
 from charkha.serve.streaming import Lines, Relay
 from charkha.serve.translating import TranslatingRelay
 from charkha.serve.upstream import EngineFailed, Upstream, read_whole
@@ -29,18 +31,33 @@ log = structlog.get_logger()
 class Exchange:
     """One request on its way."""
 
-    __slots__ = ("_body", "_closed", "_outcome", "_recorder", "_relay", "_reply", "_request", "_upstream")
+    __slots__ = (
+        "_body",
+        "_bound",
+        "_closed",
+        "_hold",
+        "_outcome",
+        "_recorder",
+        "_relay",
+        "_reply",
+        "_request",
+        "_upstream",
+    )
 
-    def __init__(self, order: Order, reply: Reply, *, upstream: Upstream, recorder: Recorder) -> None:
+    def __init__(
+        self, order: Order, reply: Reply, *, upstream: Upstream, recorder: Recorder, hold: Hold, bound: Bound
+    ) -> None:
+        """`hold` is what the request's limits have reserved for `bound` tokens."""
         self._request, self._body, self._reply = order.request, order.body, reply
         self._upstream, self._recorder = upstream, recorder
+        self._hold, self._bound = hold, bound
         self._outcome, self._closed = Outcome(), False
         self._relay = _relay(order, self._outcome)
 
     async def run(self, receive: Receive, seconds: float) -> None:
         """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""
         kept = msgspec.json.encode(self._body) if self._request.target.keeps_content else None
-        self._recorder.open(self._request, kept)
+        self._recorder.open(self._request, kept, self._hold.reserved())
         try:
             await self._within(receive, seconds)
         except CharkhaError as error:
@@ -73,6 +90,7 @@ class Exchange:
         request = self._request
         path = _PATHS[request.operation]
         async with await self._upstream.post(request.target, path, self._body, request.workspace_id) as response:
+            self._outcome.answered = True
             if request.stream:
                 await self._stream(response)
             else:
@@ -108,8 +126,18 @@ class Exchange:
     def _close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._recorder.close(self._request, self._outcome)
+            self._recorder.close(self._request, self._outcome, self._settle())
             metrics.ended(self._request, self._outcome, time.perf_counter() - self._request.began)
+
+    def _settle(self) -> Bill:
+        """Spend what was used of the limits. A stream that was cut has no count but what came through of it."""
+        outcome, price = self._outcome, self._hold.price
+        spent = used(outcome, self._bound)
+        if outcome.completion_tokens is None and outcome.streamed:
+            outcome.completion_tokens = spent.completion
+        cost = price.of(spent.prompt, spent.completion) if price is not None else None
+        charges = self._hold.settle(spent.prompt + spent.completion, cost or 0)
+        return Bill(cost, price.currency if price is not None else None, charges)
 
 
 def _relay(order: Order, outcome: Outcome) -> Relay | TranslatingRelay:

@@ -18,12 +18,14 @@ from charkha.core.errors import CharkhaError, NotFound, Timeout
 from charkha.core.ids import uuid7
 from charkha.govern.access import WORKSPACE_HEADER
 from charkha.govern.keyring import Authenticator, Principal
+from charkha.govern.limits.meter import Hold, Meter
 from charkha.kit.crypto import Secrets
 from charkha.kit.snapshot import Snapshots
 from charkha.kit.spool import SpoolWriter
 from charkha.serve import catalogue, metrics
-from charkha.serve.admission import Admission, Surface, check_content
+from charkha.serve.admission import Admission, Order, Surface, check_content
 from charkha.serve.asgi import REQUEST_ID, ClientGone, Headers, Receive, Reply, Scope, Send, read_body
+from charkha.serve.bounds import Bound, bound
 from charkha.serve.counting import TokenCounter
 from charkha.serve.dialects import anthropic, openai, responses
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
@@ -86,13 +88,15 @@ class Gateway:
         secrets: Secrets,
         limits: GatewayLimits,
         ensure_adapter: EnsureAdapter,
+        meter: Meter,
     ) -> None:
         """`snapshots` has the parts "keys", "routes" (`routes.load`) and "versions"; `base_models`: see Resolver.
 
         The gateway closes the session that it makes, and the spool.
         """
         self._authenticator, self._limits, self._spool = authenticator, limits, spool
-        self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets)
+        self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets, meter.holder)
+        self._meter = meter
         self._admission = Admission(self._resolver, self._recorder)
         self._engines, self._session_factory, self._ensure_adapter = engines, session_factory, ensure_adapter
         self._room = Room(limits.max_in_flight)
@@ -103,6 +107,7 @@ class Gateway:
         patience = self._limits.engine_patience_seconds
         self._upstream = Upstream(self._engines, self._session, self._ensure_adapter, patience=patience)
         self._counter = TokenCounter(self._resolver, self._engines, self._upstream)
+        await self._meter.start()
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
         gc.collect()
@@ -111,6 +116,7 @@ class Gateway:
     async def stop(self) -> None:
         """Refuse new requests, let the running ones end, then close the spool and the way to the engines."""
         await self._room.drain(self._limits.drain_seconds)
+        await self._meter.stop()
         self._syncing.cancel()
         await asyncio.gather(self._syncing, return_exceptions=True)
         await self._session.close()
@@ -136,11 +142,11 @@ class Gateway:
         if surface is not None:
             reply.dialect = surface.dialect
             _require("POST", scope)
-            await self._serve(self._caller(headers), surface, headers, receive, reply, began)
+            await self._serve(await self._known(headers, reply), surface, headers, receive, reply, began)
         elif path == COUNT_TOKENS:
             reply.dialect = anthropic.DIALECT
             _require("POST", scope)
-            await self._count(self._caller(headers), headers, receive, reply)
+            await self._count(await self._known(headers, reply), headers, receive, reply)
         elif path == MODELS or path.startswith(MODELS + "/"):
             _require("GET", scope)
             await self._models(headers, path.removeprefix(MODELS).removeprefix("/"), reply)
@@ -153,12 +159,21 @@ class Gateway:
         principal.require(PERMISSION)
         return principal
 
+    async def _known(self, headers: Headers, reply: Reply) -> Principal:
+        """The caller; whatever it is answered tells of the limits on it."""
+        caller = self._caller(headers)
+        tally = self._meter.tally(caller)
+        if tally.accounts:
+            reply.tally = tally
+            await self._meter.warm(tally)
+        return caller
+
     async def _models(self, headers: Headers, wanted: str, reply: Reply) -> None:
         to_anthropic = headers.get(anthropic.VERSION_HEADER) is not None
         if to_anthropic:
             reply.dialect = anthropic.DIALECT
-        models = self._resolver.models(self._caller(headers).workspace_id)
-        body = catalogue.told(models, wanted, to_anthropic=to_anthropic)
+        caller = await self._known(headers, reply)
+        body = catalogue.told(self._resolver.models(caller.workspace_id), wanted, to_anthropic=to_anthropic)
         _name(reply)
         await reply.whole(200, body)
 
@@ -168,9 +183,15 @@ class Gateway:
         with self._room:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, surface, headers, content, began)
+            most, hold = await self._reserved(caller, order, len(content), reply)
             reply.headers = order.headers()
-            exchange = Exchange(order, reply, upstream=self._upstream, recorder=self._recorder)
-            await exchange.run(receive, self._limits.request_seconds)
+            try:
+                exchange = Exchange(
+                    order, reply, upstream=self._upstream, recorder=self._recorder, hold=hold, bound=most
+                )
+                await exchange.run(receive, self._limits.request_seconds)
+            finally:
+                hold.release()
 
     async def _count(self, caller: Principal, headers: Headers, receive: Receive, reply: Reply) -> None:
         with self._room:
@@ -180,6 +201,14 @@ class Gateway:
         _name(reply)
         estimated = [(b"x-charkha-estimated", b"true")] if count.estimated else []
         await reply.whole(200, msgspec.json.encode({"input_tokens": count.tokens}), *estimated)
+
+    async def _reserved(self, caller: Principal, order: Order, size: int, reply: Reply) -> tuple[Bound, Hold]:
+        """The most that a request may use, and what its limits have reserved of it. Raises LimitReached, PriceMissing."""
+        target, tally, meter = order.request.target, reply.tally, self._meter
+        most = bound(order.body, order.request.operation, size, target.system_prompt, spends=tally.spends)
+        price = meter.price(caller, target.engine, target.model)
+        hold = meter.hold(tally, *most, price)
+        return most, hold if hold is not None else await meter.wait(tally, *most, price)
 
     async def _content(self, receive: Receive, headers: Headers) -> bytes:
         try:

@@ -5,10 +5,11 @@ Owns the ids of inferences and the gateway's end of the spool. A record whose ca
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from charkha.core.ids import mint
-from charkha.core.records import Closed, Opened, Operation, encode
+from charkha.core.records import Charge, Closed, Opened, Operation, encode
 from charkha.kit.crashpoints import crashpoint
 from charkha.kit.crypto import Secrets
 from charkha.kit.spool import SpoolWriter
@@ -44,13 +45,24 @@ class Outcome:
     completion_tokens: int | None = None
     first_token: float | None = None
     answer: str | None = None
+    answered: bool = False  # the engine has begun to answer
+    streamed: int = 0  # tokens that came through, counted as they came
+
+
+class Bill(NamedTuple):
+    """What a request cost, in micro-units of a currency (None without a price), and what it took of its limits."""
+
+    cost: int | None
+    currency: str | None
+    charges: list[Charge]
 
 
 class Recorder:
     """Makes ids of inferences and appends records. Raises StorageFull where the disk has no room."""
 
-    def __init__(self, spool: SpoolWriter, secrets: Secrets) -> None:
-        self._spool, self._secrets = spool, secrets
+    def __init__(self, spool: SpoolWriter, secrets: Secrets, holder: str) -> None:
+        """`holder` is who holds the leases that requests are charged to."""
+        self._spool, self._secrets, self._holder = spool, secrets, holder
         self._keys: dict[UUID, bytes] = {}
 
     def mint(self, workspace_id: UUID) -> UUID:
@@ -60,8 +72,9 @@ class Recorder:
             key = self._keys[workspace_id] = self._secrets.derive("inference-id", workspace_id)
         return mint(key)
 
-    def open(self, request: Admitted, body: bytes | None) -> None:
-        """Write that a request was admitted. `body` is what the engine is sent, None where content is not kept."""
+    def open(self, request: Admitted, body: bytes | None, reserved: list[Charge]) -> None:
+        """Write that a request was admitted. `body` is what the engine is sent, None where content is not kept;
+        `reserved` is the most that it takes of its limits."""
         target = request.target
         record = Opened(
             id=request.id,
@@ -82,12 +95,14 @@ class Recorder:
             subject_id=request.subject_id,
             trace_id=request.trace_id,
             request=body,
+            holder=self._holder if reserved else "",
+            reserved=reserved,
         )
         self._spool.append(encode(record))
         crashpoint("gateway.after_open")
 
-    def close(self, request: Admitted, outcome: Outcome) -> None:
-        """Write how a request ended."""
+    def close(self, request: Admitted, outcome: Outcome, bill: Bill) -> None:
+        """Write how a request ended and what it cost."""
         crashpoint("gateway.before_close")
         first = outcome.first_token
         record = Closed(
@@ -102,6 +117,9 @@ class Recorder:
             first_token_ms=None if first is None else (first - request.began) * 1000,
             duration_ms=(time.perf_counter() - request.began) * 1000,
             answer=outcome.answer if request.target.keeps_content else None,
+            cost=bill.cost,
+            currency=bill.currency,
+            charges=bill.charges,
         )
         self._spool.append(encode(record))
 

@@ -19,7 +19,12 @@ DONE = b"data: [DONE]\n\n"
 
 class _Said(msgspec.Struct):
     content: Any = None
+    reasoning_content: Any = None
     tool_calls: list[msgspec.Raw] | None = None
+
+    def says_something(self) -> bool:
+        """Whether anything of an answer is in it."""
+        return bool(self.content or self.tool_calls or self.reasoning_content)
 
 
 class _Choice(msgspec.Struct):
@@ -134,6 +139,8 @@ class Notes:
                 answer.usage.completion_tokens,
             )
         for choice in answer.choices:
+            if choice.text or (choice.delta is not None and choice.delta.says_something()):
+                outcome.streamed += 1  # engines send each token in an event of its own
             if choice.index == 0:
                 self._take_choice(choice)
 

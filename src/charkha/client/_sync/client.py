@@ -5,7 +5,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from charkha.client._sync import governing, operating, releasing, resources
+from charkha.client._sync import governing, operating, releasing, resources, spending
 from charkha.client._sync.transport import Transport
 from charkha.client.types import Answer
 
@@ -39,13 +39,16 @@ class Charkha:
         self.feedback = resources.Feedback(self.transport)
         self.inferences = resources.Inferences(self.transport)
         self.keys = governing.Keys(self.transport)
+        self.limits = spending.Limits(self.transport)
         self.lineage = releasing.Lineage(self.transport)
         self.policies = resources.Policies(self.transport)
+        self.prices = spending.Prices(self.transport)
         self.releases = releasing.Releases(self.transport)
         self.runs = resources.Runs(self.transport)
         self.sessions = governing.Sessions(self.transport)
         self.suites = resources.Suites(self.transport)
         self.system = operating.System(self.transport)
+        self.usage = spending.Usage(self.transport)
         self.versions = releasing.Versions(self.transport)
         self.workspaces = governing.Workspaces(self.transport)
 

@@ -31,6 +31,10 @@ class Said(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
 
+    def says_something(self) -> bool:
+        """Whether anything of an answer is in it."""
+        return bool(self.content or self.tool_calls or self.refusal)
+
 
 class Logprobs(msgspec.Struct):
     """Log-probabilities of the answer's tokens, as OpenAI writes them."""

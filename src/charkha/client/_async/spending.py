@@ -1,0 +1,105 @@
+"""What may be used, what it costs, what was used: limits, prices and usage."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from charkha.client import spending, types
+from charkha.client._async.resources import Id, Resource
+
+
+class Limits(Resource):
+    """Limits on keys, the workspace and its organisation."""
+
+    async def create(
+        self,
+        subject: str,
+        measure: str,
+        amount: int,
+        *,
+        window: str = "total",
+        key_id: Id | None = None,
+        currency: str | None = None,
+    ) -> spending.Limit:
+        """Limit a "key" (by its id), the "workspace" or the "organisation" in requests, tokens, money or concurrency."""
+        body = {
+            "subject": subject,
+            "key_id": key_id,
+            "measure": measure,
+            "window": window,
+            "amount": amount,
+            "currency": currency,
+        }
+        return await self._post("/limits", spending.Limit, body)
+
+    async def list(
+        self, *, subject_id: Id | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[spending.Limit]:
+        """Limits, newest first; of one subject only, if given."""
+        query = {"subject_id": subject_id, "after": after, "limit": limit}
+        return await self._page("/limits", spending.Limit, query)  # type: ignore[no-any-return]
+
+    async def get(self, limit_id: Id) -> spending.Limit:
+        """One limit with what is left of it."""
+        return await self._get(f"/limits/{limit_id}", spending.Limit)
+
+    async def set(self, limit_id: Id, amount: int) -> spending.Limit:
+        """Give a limit another amount."""
+        return await self._transport.call("PATCH", f"/limits/{limit_id}", spending.Limit, body={"amount": amount})
+
+    async def delete(self, limit_id: Id) -> dict[str, Any]:
+        """Remove a limit everywhere; the answer lists the gateways that know it."""
+        return await self._transport.call("DELETE", f"/limits/{limit_id}", dict[str, Any])
+
+
+class Prices(Resource):
+    """Prices of models."""
+
+    async def add(
+        self,
+        engine: str,
+        model: str,
+        *,
+        currency: str,
+        prompt: int,
+        completion: int,
+        subject: str = "workspace",
+        valid_from: datetime | None = None,
+        valid_until: datetime | None = None,
+    ) -> spending.Price:
+        """Say what a model costs from now, or `valid_from`, on: millionths of the currency for a million tokens."""
+        body = {
+            "subject": subject,
+            "engine": engine,
+            "model": model,
+            "currency": currency,
+            "prompt": prompt,
+            "completion": completion,
+            "valid_from": valid_from,
+            "valid_until": valid_until,
+        }
+        return await self._post("/prices", spending.Price, body)
+
+    async def list(
+        self, *, engine: str | None = None, model: str | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[spending.Price]:
+        """Prices, newest first, those of the past too."""
+        query = {"engine": engine, "model": model, "after": after, "limit": limit}
+        return await self._page("/prices", spending.Price, query)  # type: ignore[no-any-return]
+
+
+class Usage(Resource):
+    """What was used."""
+
+    async def list(
+        self,
+        *,
+        by: Sequence[str] = ("day",),
+        since: date | None = None,
+        until: date | None = None,
+        key_id: Id | None = None,
+        model: str | None = None,
+    ) -> list[spending.Usage]:
+        """Requests, tokens and money by any of day, key, model, engine and workspace, over the last 30 days or others."""
+        query = {"by": tuple(by), "since": since, "until": until, "key_id": key_id, "model": model}
+        return await self._transport.call("GET", "/usage", list[spending.Usage], query=query)

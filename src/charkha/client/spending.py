@@ -1,0 +1,51 @@
+"""What the API answers about limits, prices and usage. Money is in micro-units: millionths of a currency's unit."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+import msgspec
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A limit and what is left of its window: never too high, for what gateways hold counts as gone."""
+
+    id: UUID
+    subject: str
+    subject_id: UUID
+    measure: str
+    window: str
+    amount: int
+    currency: str | None
+    created_at: datetime
+    remaining: int
+    resets_at: datetime | None
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What a million tokens of a model cost, from `valid_from` until `valid_until`, or until a later price."""
+
+    id: UUID
+    subject: str
+    engine: str
+    model: str
+    currency: str
+    prompt: int
+    completion: int
+    valid_from: datetime
+    valid_until: datetime | None
+    created_at: datetime
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used by one value of each dimension that was asked for; `cost` is None where the model had no price."""
+
+    day: date | None = None
+    actor: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    workspace: str | None = None
+    currency: str | None = None
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: int | None = None
