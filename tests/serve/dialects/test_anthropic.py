@@ -174,6 +174,14 @@ def test_why_an_answer_ended() -> None:
     assert (told["stop_reason"], told["stop_sequence"]) == ("stop_sequence", "END")
 
 
+def test_a_call_that_was_asked_for_by_name_stops_for_its_result() -> None:
+    call = chat.ToolCall(0, "a", chat.Function("look", "{}"))
+    answer = chat.Answer([chat.Choice(message=chat.Said(tool_calls=[call]), finish_reason="stop")])
+    assert json.loads(MessageTelling("i", "m").whole(answer))["stop_reason"] == "tool_use"
+    telling = MessageTelling("i", "m")
+    assert assembled(telling.chunk(answer) + telling.ending())["stop_reason"] == "tool_use"
+
+
 @pytest.mark.parametrize("arguments", ["{", "[]", "7"])
 def test_arguments_that_are_no_object_make_no_sense(arguments: str) -> None:
     call = chat.ToolCall(0, "a", chat.Function("look", arguments))
