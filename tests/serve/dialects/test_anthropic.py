@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charkha.core.errors import Invalid, NotFound, Timeout, Unavailable
@@ -27,11 +27,13 @@ def understand(**fields: Any) -> dict[str, Any]:
     return anthropic.understand(json.dumps({**BASE, **fields}).encode(), "chat").request
 
 
+@settings(deadline=None)
 @given(anthropic_requests())
 def test_a_request_comes_back_as_it_was(request: dict[str, Any]) -> None:
     assert anthropic_request(understand(**request)) == {**BASE, **request}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), anything, max_size=6), st.booleans())
 @example(
     {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [{}]}]}]}, True
@@ -111,6 +113,7 @@ def test_a_count_needs_no_length() -> None:
         anthropic.countable(json.dumps({**BASE, "stream": True}).encode())
 
 
+@settings(deadline=None)
 @given(answers())
 def test_streamed_or_whole_a_message_is_the_same(answer: dict[str, Any]) -> None:
     whole = json.loads(MessageTelling("i", "m").whole(msgspec.convert(answer, chat.Answer)))
