@@ -71,6 +71,7 @@ def test_anything_is_understood_or_refused_by_name(fields: dict[str, Any], based
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"background": True}, "background"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"truncation": "auto"}, "truncation"),
         ({"input": []}, "input"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
@@ -102,6 +103,18 @@ def test_a_call_belongs_to_what_was_said_before_it_and_thoughts_are_left_out() -
 def test_logprobs_are_asked_for_by_include() -> None:
     assert understand(include=["message.output_text.logprobs"])["logprobs"] is True
     assert "logprobs" not in understand(include=["reasoning.encrypted_content"], store=False)
+
+
+def test_what_asks_for_nothing_is_taken() -> None:
+    nothing = {
+        "background": False,
+        "conversation": None,
+        "instructions": "",
+        "prompt": None,
+        "store": False,
+        "tools": [],
+    }
+    assert understand(**nothing) == {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @settings(deadline=None)
