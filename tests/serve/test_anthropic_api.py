@@ -58,6 +58,14 @@ async def test_a_key_may_come_as_a_bearer_token_as_well(rig: Rig) -> None:
         assert await http.messages.create(model="tiny", max_tokens=9, messages=HELLO)
 
 
+async def test_the_clients_beta_messages_are_answered_too(rig: Rig) -> None:
+    async with client(rig) as http:
+        message = await http.beta.messages.create(
+            model="tiny", max_tokens=9, messages=HELLO, betas=["context-management-2025-06-27"]
+        )
+    assert message.stop_reason == "end_turn"
+
+
 async def test_a_message_is_streamed(rig: Rig) -> None:
     await rig.endpoint()
     async with (

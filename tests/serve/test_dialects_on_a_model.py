@@ -1,11 +1,12 @@
 """Every dialect against a real llama.cpp behind the gateway: what a miniature model says matters not, its form does."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import openai
 import pytest
+from pydantic import BaseModel
 
 from charkha.serve.ports import Engine
 
@@ -100,6 +101,24 @@ async def test_a_response_whole_streamed_and_by_schema(rig: Rig) -> None:
     assert set(json.loads(told.output_text)) == {"city", "warm"}
     (item,) = whole.output
     assert item.content[0].logprobs  # type: ignore[union-attr]
+
+
+class Place(BaseModel):
+    """What the clients' own helpers for typed answers are given."""
+
+    city: Literal["Paris", "Pune"]
+    warm: bool
+
+
+async def test_the_clients_typed_answers_work(rig: Rig) -> None:
+    async with rig.client() as client, claude(rig) as claude_client:
+        chat = await client.chat.completions.parse(model=LLAMA, messages=HELLO, response_format=Place, max_tokens=60)
+        response = await client.responses.parse(
+            model=LLAMA, input="Where is it warmer?", text_format=Place, max_output_tokens=60
+        )
+        message = await claude_client.messages.parse(model=LLAMA, max_tokens=60, messages=HELLO, output_format=Place)
+    for told in (chat.choices[0].message.parsed, response.output_parsed, message.parsed_output):
+        assert isinstance(told, Place)
 
 
 async def test_what_the_engine_cannot_do_is_refused_with_a_remedy(rig: Rig) -> None:
