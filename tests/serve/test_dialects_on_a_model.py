@@ -28,7 +28,7 @@ def others(llama: dict[str, Engine]) -> dict[str, Engine]:
     return llama
 
 
-def claude(rig: Rig) -> anthropic.AsyncAnthropic:
+def anthropics(rig: Rig) -> anthropic.AsyncAnthropic:
     return anthropic.AsyncAnthropic(base_url=rig.url.removesuffix("/v1"), api_key=rig.key, max_retries=0)
 
 
@@ -67,7 +67,7 @@ async def test_a_chat_has_choices_logprobs_penalties_and_biases(rig: Rig) -> Non
 
 
 async def test_a_message_whole_streamed_and_counted(rig: Rig) -> None:
-    async with claude(rig) as client:
+    async with anthropics(rig) as client:
         asked: Any = {"model": LLAMA, "max_tokens": 8, "messages": HELLO, "system": "Be brief."}
         asked["extra_body"] = {"temperature": 0}
         whole = await client.messages.create(**asked)
@@ -83,7 +83,7 @@ async def test_a_message_whole_streamed_and_counted(rig: Rig) -> None:
 
 async def test_a_message_follows_its_schema(rig: Rig) -> None:
     form: Any = {"format": {"type": "json_schema", "schema": SCHEMA}}
-    async with claude(rig) as client:
+    async with anthropics(rig) as client:
         message = await client.messages.create(model=LLAMA, max_tokens=60, messages=HELLO, output_config=form)
     assert set(json.loads(message.content[0].text)) == {"city", "warm"}  # type: ignore[union-attr]
 
@@ -111,12 +111,12 @@ class Place(BaseModel):
 
 
 async def test_the_clients_typed_answers_work(rig: Rig) -> None:
-    async with rig.client() as client, claude(rig) as claude_client:
+    async with rig.client() as client, anthropics(rig) as other:
         chat = await client.chat.completions.parse(model=LLAMA, messages=HELLO, response_format=Place, max_tokens=60)
         response = await client.responses.parse(
             model=LLAMA, input="Where is it warmer?", text_format=Place, max_output_tokens=60
         )
-        message = await claude_client.messages.parse(model=LLAMA, max_tokens=60, messages=HELLO, output_format=Place)
+        message = await other.messages.parse(model=LLAMA, max_tokens=60, messages=HELLO, output_format=Place)
     for told in (chat.choices[0].message.parsed, response.output_parsed, message.parsed_output):
         assert isinstance(told, Place)
 
@@ -130,8 +130,8 @@ async def test_what_the_engine_cannot_do_is_refused_with_a_remedy(rig: Rig) -> N
         with pytest.raises(openai.BadRequestError, match="image_url") as caught:
             await client.chat.completions.create(model=LLAMA, messages=[{"role": "user", "content": [picture]}])
         assert caught.value.param == "messages"
-    async with claude(rig) as claude_client:
+    async with anthropics(rig) as other:
         with pytest.raises(anthropic.BadRequestError, match="tools"):
-            await claude_client.messages.create(
+            await other.messages.create(
                 model=LLAMA, max_tokens=9, messages=HELLO, tools=[{"name": "a", "input_schema": {"type": "object"}}]
             )
