@@ -68,6 +68,20 @@ async def test_the_first_run_happens_once(world: World) -> None:
     assert world.authenticator.authenticate(f"bearer {world.operator}").permissions == ROLES["owner"]
 
 
+async def test_a_key_may_come_in_either_header_and_the_bearer_counts(world: World) -> None:
+    authenticate = world.authenticator.authenticate
+    for authorization in (None, ""):
+        assert authenticate(authorization, world.operator).permissions == ROLES["owner"]
+    for authorization, api_key in (
+        ("Bearer nope", world.operator),
+        ("Basic abc", world.operator),
+        (None, ""),
+        (None, "nope"),
+    ):
+        with pytest.raises(Unauthenticated):
+            authenticate(authorization, api_key)
+
+
 async def test_a_key_is_stored_as_a_hash_and_audited(world: World) -> None:
     async with world.database.workspace(world.workspace_id, "test") as tx:
         made = await world.keys.create(tx, name="app", role="developer")

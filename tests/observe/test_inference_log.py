@@ -32,6 +32,17 @@ LOG = InferenceLog()
 
 
 @pytest.mark.anyio
+async def test_an_answer_that_called_tools_is_no_answer_to_learn_from(ship: Shipped, workspace_id: UUID) -> None:
+    asked = b'{"messages":[{"role":"user","content":"Look."}]}'
+    ends = [{"answer": "I look.", "finish_reason": reason} for reason in ("tool_calls", "stop")]
+    ids = await ship(*({"request": asked, "end": end} for end in ends))
+    async with ship.database.workspace(workspace_id, "test") as tx:
+        contents = await LOG.contents(tx, ids)
+        assert [contents[each].answer for each in ids] == ["", "I look."]
+        assert (await LOG.get(tx, ids[0])).answer == "I look."
+
+
+@pytest.mark.anyio
 async def test_one_inference_with_its_content_and_without(ship: Shipped, workspace_id: UUID) -> None:
     kept, bare = await ship({"subject_id": "ann"}, {"request": None})
     async with ship.database.workspace(workspace_id, "test") as tx:

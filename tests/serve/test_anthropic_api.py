@@ -7,6 +7,7 @@ import aiohttp
 import anthropic
 import pytest
 
+from charkha.serve.gateway import GatewayLimits
 from charkha.serve.variants import VariantSpec
 
 from .conftest import Rig
@@ -55,6 +56,14 @@ async def test_a_message_is_answered_and_written_down(rig: Rig) -> None:
 async def test_a_key_may_come_as_a_bearer_token_as_well(rig: Rig) -> None:
     async with client(rig, api_key=None, auth_token=rig.key) as http:
         assert await http.messages.create(model="tiny", max_tokens=9, messages=HELLO)
+
+
+async def test_the_clients_beta_messages_are_answered_too(rig: Rig) -> None:
+    async with client(rig) as http:
+        message = await http.beta.messages.create(
+            model="tiny", max_tokens=9, messages=HELLO, betas=["context-management-2025-06-27"]
+        )
+    assert message.stop_reason == "end_turn"
 
 
 async def test_a_message_is_streamed(rig: Rig) -> None:
@@ -158,6 +167,26 @@ async def test_tokens_are_estimated_where_the_engine_cannot_count(rig: Rig) -> N
     assert raw.headers["x-charkha-estimated"] == "true"
     assert 0 < (await raw.parse()).input_tokens < more.input_tokens
     assert rig.records() == ([], [])
+
+
+@pytest.mark.parametrize("limits", [GatewayLimits(request_seconds=0.5, engine_patience_seconds=0.2)])
+async def test_a_count_that_fails_is_told_of(rig: Rig, limits: GatewayLimits) -> None:
+    rig.engine.counts_tokens = True  # type: ignore[attr-defined]  # it says so, and cannot
+    async with client(rig) as http:
+        for pause, address, status in ((0.0, rig.engine.address, 502), (30.0, rig.engine.address, 504), (0.0, "", 503)):
+            rig.model.pause, rig.engine.address = pause, address
+            with pytest.raises(anthropic.APIStatusError) as caught:
+                await http.messages.count_tokens(model="tiny", messages=HELLO)
+            assert caught.value.status_code == status
+    assert rig.gateway._room.taken == 0
+
+
+async def test_what_is_not_there_is_told_in_anthropics_form(rig: Rig) -> None:
+    async with client(rig) as http:
+        with pytest.raises(anthropic.NotFoundError) as caught:
+            await http.messages.batches.list()
+    assert isinstance(caught.value.body, dict)
+    assert caught.value.body["error"]["type"] == "not_found_error"
 
 
 async def test_models_are_listed_in_anthropics_form_for_its_client(rig: Rig) -> None:

@@ -1,11 +1,12 @@
 """Every dialect against a real llama.cpp behind the gateway: what a miniature model says matters not, its form does."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import openai
 import pytest
+from pydantic import BaseModel
 
 from charkha.serve.ports import Engine
 
@@ -27,7 +28,7 @@ def others(llama: dict[str, Engine]) -> dict[str, Engine]:
     return llama
 
 
-def claude(rig: Rig) -> anthropic.AsyncAnthropic:
+def anthropics(rig: Rig) -> anthropic.AsyncAnthropic:
     return anthropic.AsyncAnthropic(base_url=rig.url.removesuffix("/v1"), api_key=rig.key, max_retries=0)
 
 
@@ -66,7 +67,7 @@ async def test_a_chat_has_choices_logprobs_penalties_and_biases(rig: Rig) -> Non
 
 
 async def test_a_message_whole_streamed_and_counted(rig: Rig) -> None:
-    async with claude(rig) as client:
+    async with anthropics(rig) as client:
         asked: Any = {"model": LLAMA, "max_tokens": 8, "messages": HELLO, "system": "Be brief."}
         asked["extra_body"] = {"temperature": 0}
         whole = await client.messages.create(**asked)
@@ -82,7 +83,7 @@ async def test_a_message_whole_streamed_and_counted(rig: Rig) -> None:
 
 async def test_a_message_follows_its_schema(rig: Rig) -> None:
     form: Any = {"format": {"type": "json_schema", "schema": SCHEMA}}
-    async with claude(rig) as client:
+    async with anthropics(rig) as client:
         message = await client.messages.create(model=LLAMA, max_tokens=60, messages=HELLO, output_config=form)
     assert set(json.loads(message.content[0].text)) == {"city", "warm"}  # type: ignore[union-attr]
 
@@ -102,6 +103,24 @@ async def test_a_response_whole_streamed_and_by_schema(rig: Rig) -> None:
     assert item.content[0].logprobs  # type: ignore[union-attr]
 
 
+class Place(BaseModel):
+    """What the clients' own helpers for typed answers are given."""
+
+    city: Literal["Paris", "Pune"]
+    warm: bool
+
+
+async def test_the_clients_typed_answers_work(rig: Rig) -> None:
+    async with rig.client() as client, anthropics(rig) as other:
+        chat = await client.chat.completions.parse(model=LLAMA, messages=HELLO, response_format=Place, max_tokens=60)
+        response = await client.responses.parse(
+            model=LLAMA, input="Where is it warmer?", text_format=Place, max_output_tokens=60
+        )
+        message = await other.messages.parse(model=LLAMA, max_tokens=60, messages=HELLO, output_format=Place)
+    for told in (chat.choices[0].message.parsed, response.output_parsed, message.parsed_output):
+        assert isinstance(told, Place)
+
+
 async def test_what_the_engine_cannot_do_is_refused_with_a_remedy(rig: Rig) -> None:
     picture: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     async with rig.client() as client:
@@ -111,8 +130,8 @@ async def test_what_the_engine_cannot_do_is_refused_with_a_remedy(rig: Rig) -> N
         with pytest.raises(openai.BadRequestError, match="image_url") as caught:
             await client.chat.completions.create(model=LLAMA, messages=[{"role": "user", "content": [picture]}])
         assert caught.value.param == "messages"
-    async with claude(rig) as claude_client:
+    async with anthropics(rig) as other:
         with pytest.raises(anthropic.BadRequestError, match="tools"):
-            await claude_client.messages.create(
+            await other.messages.create(
                 model=LLAMA, max_tokens=9, messages=HELLO, tools=[{"name": "a", "input_schema": {"type": "object"}}]
             )

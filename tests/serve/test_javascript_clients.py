@@ -51,9 +51,11 @@ def _install(home: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(CLIENTS / name, home)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=240)
-    if done.returncode:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"npm cannot install: {done.stderr[-500:]}")
+    try:
+        subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=240, check=True)
+    except subprocess.SubprocessError as error:
+        reason = f"npm cannot install: {error} {getattr(error, 'stderr', '')}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     (home / "installed").touch()
 
 

@@ -54,6 +54,15 @@ def test_nothing_but_the_names_is_changed(text: str) -> None:
     )
 
 
+def test_an_answer_that_called_says_so_in_the_log_however_it_ended() -> None:
+    outcome = Outcome()
+    call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    choice = {"index": 0, "message": {"content": None, "tool_calls": [call]}, "finish_reason": "stop"}
+    body = msgspec.json.encode({"choices": [choice]})
+    assert relay(outcome).whole(body) == body
+    assert outcome.finish_reason == "tool_calls"
+
+
 def test_spaces_after_the_colon_are_allowed() -> None:
     told = relay().whole(b'{"id": "theirs", "model": "tiny", "choices": []}')
     assert msgspec.json.decode(told) == {"id": "chatcmpl-ours", "model": "support", "choices": []}

@@ -1,10 +1,14 @@
 """How many tokens a prompt has: counted by the engine that would read it, or estimated where that engine cannot count."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
+import aiohttp
 import msgspec
 
+from charkha.core.errors import Timeout
 from charkha.core.ids import uuid7
 from charkha.govern.keyring import Principal
 from charkha.serve.admission import unit_of
@@ -12,6 +16,7 @@ from charkha.serve.asgi import Headers
 from charkha.serve.dialects import openai
 from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine
 from charkha.serve.routes import Resolver
+from charkha.serve.targets import Target
 from charkha.serve.upstream import EngineFailed, Upstream, read_whole
 
 _BYTES_A_TOKEN, _TOKENS_A_TURN, _TOKENS_A_PICTURE = 4, 4, 1_600
@@ -31,8 +36,11 @@ class _Told(msgspec.Struct):
 class TokenCounter:
     """Counts the tokens of chat requests. Nothing is generated, and nothing written down."""
 
-    def __init__(self, resolver: Resolver, engines: Mapping[str, Engine], upstream: Upstream) -> None:
-        self._resolver, self._engines, self._upstream = resolver, engines, upstream
+    def __init__(
+        self, resolver: Resolver, engines: Mapping[str, Engine], upstream: Upstream, *, seconds: float
+    ) -> None:
+        """`seconds` is how long an engine may take to count."""
+        self._resolver, self._engines, self._upstream, self._seconds = resolver, engines, upstream, seconds
 
     async def count(self, caller: Principal, headers: Headers, request: Mapping[str, Any]) -> Count:
         """The tokens that the prompt of a chat request has where its model is served. Raises what a request would."""
@@ -43,13 +51,17 @@ class TokenCounter:
         )
         if not isinstance(self._engines.get(target.engine), CountsTokens):
             return Count(estimate(body), True)
-        response = await self._upstream.post(target, COUNT_PATH, body, caller.workspace_id)
-        async with response:
-            try:
-                told = msgspec.json.decode(await read_whole(response), type=_Told)
-            except msgspec.MsgspecError as error:
-                raise EngineFailed(f"The engine's answer cannot be read: {error}.") from error
-        return Count(told.input_tokens, False)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return Count(await self._counted(target, body, caller.workspace_id), False)
+        except TimeoutError as error:
+            raise Timeout(f"No answer within {self._seconds:g} seconds.", remedy="Try again.") from error
+        except (aiohttp.ClientError, msgspec.MsgspecError) as error:
+            raise EngineFailed(f"The engine's count cannot be read: {error}.", remedy="Try again.") from error
+
+    async def _counted(self, target: Target, body: dict[str, Any], workspace_id: UUID) -> int:
+        async with await self._upstream.post(target, COUNT_PATH, body, workspace_id) as response:
+            return msgspec.json.decode(await read_whole(response), type=_Told).input_tokens
 
 
 def estimate(body: Mapping[str, Any]) -> int:

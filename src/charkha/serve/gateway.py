@@ -37,7 +37,7 @@ from charkha.serve.upstream import EnsureAdapter, Upstream
 
 PERMISSION = "inference.create"
 MODELS = "/v1/models"
-COUNT_TOKENS = "/v1/messages/count_tokens"
+COUNT_TOKENS, _ANTHROPICS = "/v1/messages/count_tokens", "/v1/messages/"
 SURFACES: Mapping[str, Surface] = {
     "/v1/chat/completions": Surface(openai.DIALECT, "chat"),
     "/v1/completions": Surface(openai.DIALECT, "completion"),
@@ -106,7 +106,8 @@ class Gateway:
         self._session = self._session_factory()
         patience = self._limits.engine_patience_seconds
         self._upstream = Upstream(self._engines, self._session, self._ensure_adapter, patience=patience)
-        self._counter = TokenCounter(self._resolver, self._engines, self._upstream)
+        seconds = self._limits.request_seconds
+        self._counter = TokenCounter(self._resolver, self._engines, self._upstream, seconds=seconds)
         await self._meter.start()
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
@@ -151,6 +152,8 @@ class Gateway:
             _require("GET", scope)
             await self._models(headers, path.removeprefix(MODELS).removeprefix("/"), reply)
         else:
+            if path.startswith(_ANTHROPICS):
+                reply.dialect = anthropic.DIALECT
             raise NotFound(f"There is nothing at {path[:200]}.", remedy="See /docs.", code="unknown_url")
 
     def _caller(self, headers: Headers) -> Principal:

@@ -124,10 +124,10 @@ class Relay:
 class Notes:
     """What the log wants to know of an answer, gathered in `outcome` as it passes."""
 
-    __slots__ = ("_keeps_content", "_outcome", "_texts")
+    __slots__ = ("_called", "_keeps_content", "_outcome", "_texts")
 
     def __init__(self, outcome: Outcome, keeps_content: bool) -> None:
-        self._outcome, self._keeps_content = outcome, keeps_content
+        self._outcome, self._keeps_content, self._called = outcome, keeps_content, False
         self._texts: list[str] = []
 
     def take(self, answer: "_Answer | chat.Answer") -> None:
@@ -145,15 +145,22 @@ class Notes:
                 self._take_choice(choice)
 
     def finish(self) -> None:
-        """Put the text together; of several choices the first is the one that is kept."""
+        """Put the text together; of several choices the first is the one that is kept.
+
+        Engines that were told which tool to call end with "stop"; the log says of each answer whether it called.
+        """
         self._outcome.answer = "".join(self._texts)
+        if self._called and self._outcome.finish_reason == "stop":
+            self._outcome.finish_reason = "tool_calls"
 
     def _take_choice(self, choice: "_Choice | chat.Choice") -> None:
         outcome = self._outcome
         outcome.finish_reason = choice.finish_reason or outcome.finish_reason
         part = choice.delta or choice.message
         text = part.content if part else choice.text
-        if outcome.first_token is None and (text or (part and part.tool_calls)):
+        if part and part.tool_calls:
+            self._called = True
+        if outcome.first_token is None and (text or self._called):
             outcome.first_token = time.perf_counter()
         if text and self._keeps_content and isinstance(text, str):
             self._texts.append(text)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charkha.core.errors import Invalid, NotFound, Timeout, Unavailable
@@ -27,11 +27,13 @@ def understand(**fields: Any) -> dict[str, Any]:
     return anthropic.understand(json.dumps({**BASE, **fields}).encode(), "chat").request
 
 
+@settings(deadline=None)
 @given(anthropic_requests())
 def test_a_request_comes_back_as_it_was(request: dict[str, Any]) -> None:
     assert anthropic_request(understand(**request)) == {**BASE, **request}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), anything, max_size=6), st.booleans())
 @example(
     {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [{}]}]}]}, True
@@ -111,6 +113,7 @@ def test_a_count_needs_no_length() -> None:
         anthropic.countable(json.dumps({**BASE, "stream": True}).encode())
 
 
+@settings(deadline=None)
 @given(answers())
 def test_streamed_or_whole_a_message_is_the_same(answer: dict[str, Any]) -> None:
     whole = json.loads(MessageTelling("i", "m").whole(msgspec.convert(answer, chat.Answer)))
@@ -172,6 +175,14 @@ def test_why_an_answer_ended() -> None:
     stopped = chat.Answer([chat.Choice(message=chat.Said("a"), finish_reason="stop", stop_reason="END")])
     told = json.loads(MessageTelling("i", "m").whole(stopped))
     assert (told["stop_reason"], told["stop_sequence"]) == ("stop_sequence", "END")
+
+
+def test_a_call_that_was_asked_for_by_name_stops_for_its_result() -> None:
+    call = chat.ToolCall(0, "a", chat.Function("look", "{}"))
+    answer = chat.Answer([chat.Choice(message=chat.Said(tool_calls=[call]), finish_reason="stop")])
+    assert json.loads(MessageTelling("i", "m").whole(answer))["stop_reason"] == "tool_use"
+    telling = MessageTelling("i", "m")
+    assert assembled(telling.chunk(answer) + telling.ending())["stop_reason"] == "tool_use"
 
 
 @pytest.mark.parametrize("arguments", ["{", "[]", "7"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charkha.core.errors import Invalid
@@ -35,11 +35,13 @@ def as_items(request: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
+@settings(deadline=None)
 @given(responses_requests())
 def test_a_request_comes_back_as_it_was(request: dict[str, Any]) -> None:
     assert responses_request(understand(**request)) == as_items({**BASE, **request})
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), anything, max_size=6), st.booleans())
 @example({"input": [{"type": ["message"]}]}, True)
 @example({"input": [{"role": "user", "content": [{"type": "input_text", "text": 7}]}]}, True)
@@ -69,6 +71,7 @@ def test_anything_is_understood_or_refused_by_name(fields: dict[str, Any], based
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"background": True}, "background"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"truncation": "auto"}, "truncation"),
         ({"input": []}, "input"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
@@ -102,6 +105,19 @@ def test_logprobs_are_asked_for_by_include() -> None:
     assert "logprobs" not in understand(include=["reasoning.encrypted_content"], store=False)
 
 
+def test_what_asks_for_nothing_is_taken() -> None:
+    nothing = {
+        "background": False,
+        "conversation": None,
+        "instructions": "",
+        "prompt": None,
+        "store": False,
+        "tools": [],
+    }
+    assert understand(**nothing) == {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@settings(deadline=None)
 @given(answers())
 def test_streamed_or_whole_a_response_is_the_same(answer: dict[str, Any]) -> None:
     whole = json.loads(ResponseTelling({}, ID, "m").whole(msgspec.convert(answer, chat.Answer)))

@@ -30,7 +30,8 @@ class MessageTelling:
     def whole(self, answer: Answer) -> bytes:
         """The message. Raises ValueError for a tool call whose arguments are no JSON object."""
         choice = answer.first or Choice()
-        return msgspec.json.encode(self._message(self._content(choice), choice, answer.usage or Usage()))
+        stopped = _stopped(choice, called=bool(choice.said.tool_calls))
+        return msgspec.json.encode(self._message(self._content(choice), stopped, answer.usage or Usage()))
 
     def chunk(self, chunk: Answer) -> bytes:
         """Events for what the chunk says. Raises ValueError for a call that goes on after the next has begun."""
@@ -50,14 +51,14 @@ class MessageTelling:
             blocks.append({**self._use(call, number), "input": msgspec.json.decode(arguments, type=dict[str, Any])})
         return blocks
 
-    def _message(self, content: list[dict[str, Any]], choice: Choice, usage: Usage) -> dict[str, Any]:
+    def _message(self, content: list[dict[str, Any]], stopped: dict[str, Any], usage: Usage) -> dict[str, Any]:
         return {
             "id": f"msg_{self._id}",
             "type": "message",
             "role": "assistant",
             "model": self._model,
             "content": content,
-            **_stopped(choice),
+            **stopped,
             "usage": _usage(usage),
         }
 
@@ -80,7 +81,7 @@ class MessageTelling:
     def _begin(self) -> Iterator[dict[str, Any]]:
         if not self._began:
             self._began = True
-            yield {"type": "message_start", "message": self._message([], Choice(), Usage())}
+            yield {"type": "message_start", "message": self._message([], _stopped(Choice()), Usage())}
 
     def _text(self, text: str) -> Iterator[dict[str, Any]]:
         if not self._open or self._call is not None:
@@ -113,7 +114,8 @@ class MessageTelling:
             self._blocks, self._open = self._blocks + 1, False
 
     def _delta(self) -> dict[str, Any]:
-        return {"type": "message_delta", "delta": _stopped(self._last), "usage": _usage(self._usage)}
+        stopped = _stopped(self._last, called=bool(self._called))
+        return {"type": "message_delta", "delta": stopped, "usage": _usage(self._usage)}
 
     def _use(self, call: ToolCall, number: int) -> dict[str, Any]:
         """A call without its input; one that came without an id gets ours, or its result could not be told."""
@@ -123,10 +125,12 @@ class MessageTelling:
         return {"type": "tool_use", "id": call.id or f"toolu_{self._id}_{number}", "name": name}
 
 
-def _stopped(choice: Choice) -> dict[str, Any]:
-    """Why an answer ended; nothing yet, while it has not."""
+def _stopped(choice: Choice, *, called: bool = False) -> dict[str, Any]:
+    """Why an answer ended; nothing yet, while it has not. Engines that were told which tool to call end with "stop"."""
     if choice.finish_reason is None:
         return {"stop_reason": None, "stop_sequence": None}
+    if called and choice.finish_reason == "stop":
+        return {"stop_reason": "tool_use", "stop_sequence": None}
     if isinstance(choice.stop_reason, str) and choice.finish_reason == "stop":
         return {"stop_reason": "stop_sequence", "stop_sequence": choice.stop_reason}
     return {"stop_reason": _REASONS.get(choice.finish_reason, "end_turn"), "stop_sequence": None}

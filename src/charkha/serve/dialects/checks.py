@@ -65,12 +65,12 @@ def number(least: float, most: float) -> Check:
     return checked
 
 
-def text(longest: int) -> Check:
-    """A string of 1 to `longest` characters."""
+def text(longest: int, shortest: int = 1) -> Check:
+    """A string of `shortest` to `longest` characters."""
 
     def checked(value: Any, field: str) -> None:
-        if type(value) is not str or not 1 <= len(value) <= longest:
-            raise wrong(field, f"a string of 1 to {longest} characters")
+        if type(value) is not str or not shortest <= len(value) <= longest:
+            raise wrong(field, f"a string of {shortest} to {longest} characters")
 
     return checked
 

@@ -37,12 +37,15 @@ _KNOWN: dict[str, Check] = {
     "conversation": _refused(_STATELESS, "Send the whole conversation as input."),
     "include": checks.strings(32, 256),
     "input": checks.text_or_items,
-    "instructions": checks.text(2**20),
+    "instructions": checks.text(2**20, shortest=0),
     "max_output_tokens": checks.integer(1, 2**20),
     "metadata": checks.mapping,
     "model": checks.text(512),
     "parallel_tool_calls": checks.boolean,
     "previous_response_id": _refused(_STATELESS, "Send the whole conversation as input."),
+    "prompt": _refused(
+        "no prompts are stored here", "Send instructions and input, or give an endpoint a system prompt."
+    ),
     "reasoning": checks.mapping,
     "store": _refused("no response is stored under its id", "Leave it out, or send false; the log is at /inferences."),
     "stream": checks.boolean,
@@ -58,7 +61,7 @@ _KNOWN: dict[str, Check] = {
 }
 _IGNORED = frozenset(
     {
-        *("max_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+        *("context_management", "max_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
         *("safety_identifier", "service_tier"),
     }
 )

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from charkha.serve.ports import Engine
+from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine
 
 CHAT = "/v1/chat/completions"
 _TELLING = 8  # characters of an answer that tell which adapter gave it
@@ -114,6 +114,14 @@ class EngineConformance:
         assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
         assert answer["usage"]["prompt_tokens"] == one["usage"]["prompt_tokens"]
         assert answer["usage"]["completion_tokens"] <= 24
+
+    async def test_tokens_are_counted_as_they_are_used(self, subject: Subject) -> None:
+        """An engine that says it can count tells of a request what an answer to it would."""
+        if not isinstance(subject.engine, CountsTokens):
+            pytest.skip("this engine does not count tokens")
+        (status, counted), (_, answer) = await subject.ask(path=COUNT_PATH), await subject.ask()
+        assert status == 200
+        assert counted["input_tokens"] == answer["usage"]["prompt_tokens"]
 
     async def test_errors_are_shaped_like_openais(self, subject: Subject) -> None:
         """A wrong value is the client's error, told in the object that OpenAI's clients read."""
