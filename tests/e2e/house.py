@@ -101,6 +101,7 @@ def _things(client: Charkha, running: Miniature, adapters: tuple[Version, ...]) 
     alias = client.aliases.set("brought", "good", adapters[0].id)
     assert alias
     key = client.keys.list().data[0]
+    limit = client.limits.create("workspace", "requests", 10**9, window="day")
     return {
         "endpoint": ENDPOINT,
         "name_or_id": ENDPOINT,
@@ -119,4 +120,5 @@ def _things(client: Charkha, running: Miniature, adapters: tuple[Version, ...]) 
         "name": "brought",
         "alias": "good",
         "key_id": str(key.id),
+        "limit_id": str(limit.id),
     }
