@@ -16,9 +16,7 @@ PICTURES = (
     ("wheel", "/", 1280, "light"),
     ("wheel-dark", "/", 1280, "dark"),
     ("wheel-narrow", "/", 390, "light"),
-    ("inference", "/inferences?purpose=live", 1280, "light"),
     ("release", "/releases", 1280, "light"),
-    ("run", "/runs", 1280, "light"),
 )
 
 

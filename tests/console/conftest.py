@@ -10,7 +10,7 @@ import pytest
 
 from charkha.kit.postgres import launcher
 from tests.conftest import TEMPLATE, Urls
-from tests.console.world import Seeded, World, installation, running, seed_now
+from tests.console.world import Echo, Seeded, World, installation, running, seed_now
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,15 @@ def seeded(migrated_server: launcher.Running, tmp_path_factory: pytest.TempPathF
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+def echo() -> Iterator[Echo]:
+    """The server of the model that echoes."""
+    echo = Echo()
+    echo.open()
+    yield echo
+    echo.close()
+
+
 @pytest.fixture
 def console_urls(migrated_server: launcher.Running, seeded: Seeded) -> Iterator[Urls]:
     """A copy of the furnished database, dropped afterwards."""
@@ -36,12 +45,15 @@ def console_urls(migrated_server: launcher.Running, seeded: Seeded) -> Iterator[
 
 
 @pytest.fixture
-async def world(console_urls: Urls, seeded: Seeded, tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+async def world(
+    console_urls: Urls, seeded: Seeded, echo: Echo, tmp_path: Path, anyio_backend: str
+) -> AsyncIterator[World]:
     """A running console on copies of its own."""
     home = tmp_path / "home"
     shutil.copytree(seeded.home, home)
+    echo.model.__init__()  # type: ignore[misc]
     at = installation(home, console_urls.database, console_urls.migration)
-    async with running(at) as (wiring, app, engine, model):
-        world = World(wiring, app, engine, model, seeded, home)
+    async with running(at, echo.address) as (wiring, app, engine):
+        world = World(wiring, app, engine, echo.model, seeded, home)
         yield world
         await world.close()

@@ -22,7 +22,10 @@ Things = dict[str, str]
 
 @dataclass
 class Furniture:
-    """One workspace while it is being furnished. `things` are ids by kind, names by kind with `_name`."""
+    """One workspace while it is being furnished. `things` are ids by kind, names by kind with `_name`.
+
+    `aside` is added to whatever people, models and recipes say in it: reasons, wrong answers, errors, lines of a log.
+    """
 
     wiring: Wiring
     rest: httpx.AsyncClient
@@ -30,6 +33,7 @@ class Furniture:
     workspace_id: UUID
     prefix: str
     things: Things = field(default_factory=dict)
+    aside: str = ""
 
     def tx(self) -> Any:
         """A transaction in the workspace."""

@@ -101,14 +101,18 @@ def filled(declared: str, things: Things) -> str:
 
     def thing(found: re.Match[str]) -> str:
         name = found[1].partition(":")[0].removesuffix("_id")
-        kind = STANDS_FOR.get(f"{path.split('/')[1]}/{name}") or STANDS_FOR.get(name)
-        assert kind is not None, f"say in tests/console/places.py what fills {{{found[1]}}} of {path}"
+        kind = STANDS_FOR.get(f"{path.split('/')[1]}/{name}") or STANDS_FOR.get(name, name)
+        assert kind in things, f"say in tests/console/places.py what fills {{{found[1]}}} of {path}"
         return things[kind]
 
     return re.sub(r"\{([^}]+)\}", thing, path)
 
 
 DECLARED = [
-    path for method, path, _ in _declared() if method == "GET" and not _is_stream(Place(method, path, "", ""))
-] + ["/console/_components"]
-"""Every page that a browser's tests look at: routes as they are declared."""
+    path
+    for method, path, _ in _declared()
+    if method == "GET" and not _is_stream(Place(method, path, "", "")) and not path.startswith(f"{_WORKSPACE}/open/")
+] + ["/console/_components", "/console/sign-in"]
+"""Every page that a browser's tests look at, as its route is declared; what only leads elsewhere is none."""
+LISTS = [path for path in DECLARED if "{" not in path.removeprefix(_WORKSPACE)]
+"""Those that are about no one thing, and are there in an empty workspace too."""

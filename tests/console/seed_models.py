@@ -26,7 +26,7 @@ async def _run(place: Furniture, endpoint: str, reached: int) -> tuple[UUID, Cla
         run = await runs.claim(tx, run_id)
         assert run is not None
         for number, text in enumerate(("read 24 examples", "begin at step 0", f"step {reached}: loss 0.4")):
-            await tx.insert(run_log, run_id=run_id, number=number, at=now(), text=text)
+            await tx.insert(run_log, run_id=run_id, number=number, at=now(), text=text + place.aside)
     claim = Claim(place.wiring.database, place.wiring.events, place.workspace_id, run)
     points = [Point(step, 2.0 / (step + 1), 1e-3, 900.0 + step) for step in range(1, reached + 1)]
     await claim.beat(Heard(step=reached, steps=STEPS, seconds_left=float(STEPS - reached), points=points))
@@ -48,7 +48,7 @@ async def trained(place: Furniture) -> None:
         await place.wiring.registry.register(tx, event)
         version = (await place.wiring.registry.listed(tx, kind="adapter", limit=1)).data[0]
     _, broken = await _run(place, place.things["private_endpoint"], 3)
-    await broken.end("failed", "The recipe was killed: it may lack memory.")
+    await broken.end("failed", f"The recipe was killed: it may lack memory.{place.aside}")
     place.things |= {"run": str(run_id), "failed_run": str(broken.run.id)}
     place.things |= {"version": str(version.id), "version_name": version.reference}
     content = b"GGUF an adapter of one's own " + place.prefix.encode()
@@ -70,7 +70,7 @@ async def evaluated(place: Furniture) -> None:
     async with place.tx() as tx:
         assert await evaluations.claim(tx, evaluation_id)
         for version, found in scores.items():
-            answers = [label if score else "other" for label, score in zip(wanted, found, strict=True)]
+            answers = [label if score else f"other{place.aside}" for label, score in zip(wanted, found, strict=True)]
             for metric in ("label_accuracy", "exact_match"):
                 await evaluations.add_outcome(tx, suite, version, metric, found, answers)  # type: ignore[arg-type]
         measured = [
@@ -89,9 +89,9 @@ async def evaluated(place: Furniture) -> None:
 async def released(place: Furniture) -> None:
     """A release that was promoted by hand, and one under way at its first step."""
     things = place.things
-    first = await _begin(place, things["version_name"], "the scorecard is good")
-    await place.send("POST", f"/releases/{first}/promote", {"reason": "it is Friday"})
-    second = await _begin(place, things["brought_name"], "try our own")
+    first = await _begin(place, things["version_name"], f"the scorecard is good{place.aside}")
+    await place.send("POST", f"/releases/{first}/promote", {"reason": f"it is Friday{place.aside}"})
+    second = await _begin(place, things["brought_name"], f"try our own{place.aside}")
     things |= {"promoted_release": first, "release": second}
 
 

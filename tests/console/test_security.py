@@ -53,6 +53,9 @@ async def test_every_page_has_its_policy_and_keeps_to_it(world: World) -> None:
     operator, faults = await world.browser("operator"), []
     for path in [*(place.path for place in pages(world)), *OPEN]:
         answer = await operator.get(path)
+        if answer.status_code == 303:
+            assert answer.content == b"", path
+            continue
         nonce = _nonce(answer)
         faults += [f"{path}: {fault}" for fault in _faults(answer.text, nonce)]
         assert nonce != _nonce(await operator.get(path))

@@ -5,6 +5,7 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class Browser:
     """Somebody's browser: an HTTP client with their session's cookie, which follows no redirect by itself."""
 
     def __init__(self, http: httpx.AsyncClient, workspace: str) -> None:
-        self.http, self.workspace = http, workspace
+        self.http, self.workspace, self._csrf = http, workspace, ""
 
     def href(self, path: str, **query: Any) -> str:
         """The address of a page by its path in the workspace; one that begins with /console stays as it is."""
@@ -87,7 +88,9 @@ class Browser:
 
     async def csrf(self) -> str:
         """The token that this session's pages carry."""
-        return parse(await self.page("/")).find("meta", name="csrf").attrs["content"]
+        if not self._csrf:
+            self._csrf = parse(await self.page("/")).find("meta", name="csrf").attrs["content"]
+        return self._csrf
 
     async def post(self, path: str, form: Mapping[str, Any] | None = None, *, scripted: bool = True) -> httpx.Response:
         """Send a form, with the page's token; `scripted`: as htmx sends it, or else as a browser without scripts."""
@@ -183,20 +186,46 @@ def installation(home: Path, database_url: str, migration_url: str) -> Installat
     return Installation(settings.load(home=home, engines={"local": local}, **addresses))
 
 
+class Echo:
+    """The one server of the model that echoes, in a thread: each test finds the model as it was made."""
+
+    def __init__(self) -> None:
+        self.model, self.address = FakeModel(), ""
+        self._loop, self._leave = asyncio.new_event_loop(), asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="echo", daemon=True)
+
+    def open(self) -> None:
+        """Serve, and return once it answers."""
+        self._thread.start()
+        assert self._ready.wait(30), "the model's server did not start"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._loop.call_soon_threadsafe(self._leave.set)
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with serving(self.model) as self.address:
+            self._ready.set()
+            await self._leave.wait()
+
+
 @asynccontextmanager
-async def running(at: Installation) -> AsyncIterator[tuple[Wiring, Front, HoldingEngine, FakeModel]]:
-    """The product on an installation, with the engine that echoes in place of a real one."""
-    model = FakeModel()
-    async with serving(model) as address:
-        engine = HoldingEngine(address)
-        wiring = Wiring(at)
-        wiring.engines["local"] = engine
-        app = served(wiring)
-        await app._start()
-        try:
-            yield wiring, app, engine, model
-        finally:
-            await app._stop()
+async def running(at: Installation, address: str = "") -> AsyncIterator[tuple[Wiring, Front, HoldingEngine]]:
+    """The product on an installation, with an engine that echoes, at `address`, in place of a real one."""
+    engine, wiring = HoldingEngine(address), Wiring(at)
+    wiring.engines["local"] = engine
+    app = served(wiring)
+    await app._start()
+    try:
+        yield wiring, app, engine
+    finally:
+        await app._stop()
 
 
 async def seed(at: Installation, database: str) -> Seeded:
@@ -226,7 +255,7 @@ async def seed(at: Installation, database: str) -> Seeded:
 
 async def _things(at: Installation, key: str, workspaces: Mapping[str, UUID]) -> dict[str, Things]:
     found: dict[str, Things] = {}
-    async with running(at) as (wiring, app, _, _):
+    async with running(at) as (wiring, app, _):
         transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}
         async with httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers) as rest:
             for name, workspace_id in workspaces.items():

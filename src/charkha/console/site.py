@@ -8,7 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -81,7 +81,7 @@ class Site:
 
     def __init__(self, sessions: SessionService, authenticator: Authenticator, rest: RestApi) -> None:
         self.sessions, self.authenticator, self.rest = sessions, authenticator, rest
-        self.assets, self.live = Assets(), Live()
+        self.assets, self.live = _assets(), Live()
         self._jinja = _environment(self.assets)
 
     def router(self) -> APIRouter:
@@ -231,6 +231,12 @@ def _compressed(html: str, status: int, accepts: str) -> Response:
     return HTMLResponse(packer.compress(body) + packer.flush(), status, {"content-encoding": "gzip"})
 
 
+@cache
+def _assets() -> Assets:
+    return Assets()
+
+
+@cache
 def _environment(assets: Assets) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),

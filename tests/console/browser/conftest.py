@@ -13,7 +13,7 @@ from tests.chromium import Thread, chromium, chromium_thread
 from tests.conftest import Urls
 from tests.console.browser.house import House, inhabited
 from tests.console.browser.looking import Looking
-from tests.console.world import Seeded, installation
+from tests.console.world import Echo, Seeded, installation
 
 __all__ = ["chromium", "chromium_thread"]
 
@@ -29,7 +29,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
 
 @pytest.fixture(scope="session")
 def house(
-    migrated_server: launcher.Running, seeded: Seeded, tmp_path_factory: pytest.TempPathFactory
+    migrated_server: launcher.Running, seeded: Seeded, echo: Echo, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     """A console that answers on a port of this machine, with a third workspace full of hostile things."""
     name = f"browser_{secrets.token_hex(4)}"
@@ -38,7 +38,7 @@ def house(
     shutil.copytree(seeded.home, home)
     with psycopg.connect(migrated_server.urls.admin, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{seeded.database}" OWNER charkha_owner')
-        with inhabited(installation(home, urls.database, urls.migration), seeded) as house:
+        with inhabited(installation(home, urls.database, urls.migration), seeded, echo) as house:
             yield house
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -5,8 +5,6 @@ import string
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from tests.console.furniture import Furniture, Things, log
 from tests.console.seed import furnish
 from tests.console.world import World
@@ -41,7 +39,7 @@ async def furnish_hostile(world: World) -> Things:
     organisation = wiring.snapshots.get("keys").organisations[world.workspace_id]
     workspace_id = await wiring.directory.create_workspace(organisation, "hostile", "key:seed")
     await wiring.snapshots.refresh()
-    place = Furniture(wiring, world.rest(), "hostile", workspace_id, "", {})
+    place = Furniture(wiring, world.rest(), "hostile", workspace_id, "", {}, f" {ALL}"[:900])
     things = await furnish(place, world.home)
     await _names(place)
     await _inferences(place, world)
@@ -49,24 +47,26 @@ async def furnish_hostile(world: World) -> Things:
 
 
 async def _names(place: Furniture) -> None:
-    """Names, reasons and texts as far as the API takes them; what it refuses cannot be shown either."""
-    things = place.things
-    for number, text in enumerate((*SCRIPTS, CONTROLS, LETTERS, WORD, TAGS)):
-        for path, body in _bodies(things, text, number):
-            await _try(place, path, body)
-        lines = b"\n".join(msgspec.json.encode({"input": f"{text} {n}", "label": f"{text}{n % 2}"}) for n in range(4))
-        await place.rest.post(
-            "/datasets",
-            params={"name": text[:200]},
-            content=lines,
-            headers={"content-type": "application/jsonl", "x-charkha-workspace": place.name},
-        )
+    """Every text that the API takes from a person; the names that it refuses cannot be shown either."""
+    texts = (*SCRIPTS, CONTROLS, LETTERS, WORD, TAGS)
+    for number, text in enumerate(texts):
+        for path, body in _bodies(place.things, text, number):
+            await place.send("POST", path, body)
+    await _refused(place, texts)
+    examples = [{"input": f"{text} {n}", "label": text} for n in range(4) for text in texts]
+    dataset = await place.send("POST", "/datasets", {"name": ALL[:200], "examples": examples})
+    variant = {"name": "variant", "system_prompt": ALL}
+    labels = [text[:100] for text in texts]
+    await place.send("POST", "/endpoints", {"name": "hostile", "labels": labels, "variant": variant})
+    place.things |= {"dataset": dataset["dataset_id"], "dataset_version": dataset["id"], "endpoint_name": "hostile"}
+    place.things["run"] = place.things["failed_run"]
     await _signed_in(place)
 
 
 def _bodies(things: Things, text: str, number: int) -> list[tuple[str, dict[str, Any]]]:
-    about = {"inference_id": things["inference"]}
-    variant = {"name": text[:256], "system_prompt": text, "parameters": {"max_tokens": 8}}
+    about, held_out = {"inference_id": things["inference"]}, things["held_out_version"]
+    variant = {"name": f"variant {number}", "system_prompt": text, "parameters": {"stop": [text[:50]]}}
+    shown = "".join(letter for letter in text if letter.isprintable())[:200] or "x"
     return [
         ("/keys", {"name": text[:200], "role": "viewer"}),
         ("/feedback", {"kind": "comment", "text": text, "subject_id": text[:200], **about}),
@@ -74,17 +74,24 @@ def _bodies(things: Things, text: str, number: int) -> list[tuple[str, dict[str,
         ("/feedback", {"kind": "metric", "name": text[:200], "value": 1e300, "episode_id": text[:200]}),
         (f"/endpoints/{things['endpoint']}/variants", variant),
         ("/endpoints", {"name": f"hostile-{number}", "labels": [text[:100], "b"], "variant": variant}),
-        ("/endpoints", {"name": text[:64], "variant": {}}),
         (
             "/suites",
-            {"name": text[:200], "endpoint_id": things["endpoint"], "dataset_version_id": things["held_out_version"]},
+            {"name": f"{number} {shown}"[:200], "endpoint_id": things["endpoint"], "dataset_version_id": held_out},
         ),
     ]
 
 
-async def _try(place: Furniture, path: str, body: dict[str, Any]) -> None:
-    answer = await place.rest.post(path, json=body, headers={"x-charkha-workspace": place.name})
-    assert answer.status_code < 500, f"{path}: {answer.status_code} {answer.text[:300]}"
+async def _refused(place: Furniture, texts: tuple[str, ...]) -> None:
+    """What stands in addresses and tables must be plain, and is refused where it is not."""
+    for text in texts:
+        if text == WORD:
+            continue
+        for path, body in (
+            ("/endpoints", {"name": text[:64], "variant": {}}),
+            (f"/endpoints/{place.things['endpoint']}/variants", {"name": text[:256]}),
+        ):
+            answer = await place.rest.post(path, json=body, headers={"x-charkha-workspace": place.name})
+            assert answer.status_code == 400, f"{path}: {answer.status_code} {answer.text[:300]}"
 
 
 async def _signed_in(place: Furniture) -> None:

@@ -13,7 +13,7 @@ from charkha.app.installation import Installation
 from charkha.testing.serving import serving
 from tests.console.browser.hostile import furnish_hostile
 from tests.console.furniture import Things
-from tests.console.world import Seeded, World, running
+from tests.console.world import Echo, Seeded, World, running
 
 T = TypeVar("T")
 
@@ -24,8 +24,8 @@ class House:
     address: str
     world: World
 
-    def __init__(self, installation: Installation, seeded: Seeded) -> None:
-        self._installation, self.seeded = installation, seeded
+    def __init__(self, installation: Installation, seeded: Seeded, echo: Echo) -> None:
+        self._installation, self.seeded, self._echo = installation, seeded, echo
         self.things: dict[str, Things] = dict(seeded.things)
         self._loop = asyncio.new_event_loop()
         self._ready, self._leave = threading.Event(), asyncio.Event()
@@ -61,9 +61,11 @@ class House:
                 self._ready.set()
 
     async def _serve(self) -> None:
-        async with running(self._installation) as (wiring, app, engine, model), serving(app) as address:
-            self.world = World(wiring, app, engine, model, self.seeded, self._installation.home)
+        at = self._installation
+        async with running(at, self._echo.address) as (wiring, app, engine), serving(app) as address:
+            self.world = World(wiring, app, engine, self._echo.model, self.seeded, at.home)
             self.things["hostile"] = await furnish_hostile(self.world)
+            await call(self.world, "POST", "/workspaces", {"name": "empty"})
             self.address = address
             self._ready.set()
             await self._leave.wait()
@@ -71,9 +73,9 @@ class House:
 
 
 @contextmanager
-def inhabited(installation: Installation, seeded: Seeded) -> Iterator[House]:
+def inhabited(installation: Installation, seeded: Seeded, echo: Echo) -> Iterator[House]:
     """The house, open for the time of the block."""
-    house = House(installation, seeded)
+    house = House(installation, seeded, echo)
     house.open()
     try:
         yield house

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 
 from tests.console.browser.house import House
 
@@ -22,12 +22,17 @@ SEEN = (Path(__file__).parent / "seen.js").read_text()
 
 @dataclass
 class Look:
-    """One page as it was seen. `axe` and `breaks` are faults; `sent` bytes over the wire with an empty cache."""
+    """One page as it was seen.
+
+    `sent`: bytes over the wire with an empty cache. `words`: how many its main part says. What is a list is of faults,
+    but for the addresses of its `requests`.
+    """
 
     path: str
     status: int = 0
     seconds: float = 0.0
     sent: int = 0
+    words: int = 0
     requests: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     axe: list[str] = field(default_factory=list)
@@ -85,7 +90,9 @@ class Looking:
             look.seconds = time.monotonic() - began
             assert answer is not None
             look.status, look.title = answer.status, page.title()
+            look.words = len(page.locator("main").inner_text().split())
             page.wait_for_timeout(60)  # scripts have drawn, and the first live fragment has come
+            expect(page.locator(".htmx-request")).to_have_count(0)  # and what it asks for by itself
             seen = page.evaluate(SEEN)
             look.intruders += seen["intruders"]
             look.unseen += seen["unseen"]

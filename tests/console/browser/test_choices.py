@@ -50,11 +50,16 @@ def test_times_are_told_in_the_visitors_zone(looking: Looking, house: House, zon
 
 
 def test_a_chosen_zone_stays(looking: Looking) -> None:
-    with looking.page("/console/_components", timezone_id="Asia/Tokyo", locale="en-GB") as page:
-        page.evaluate("localStorage.setItem('charkha.zone', 'UTC')")
+    with looking.page("/settings", timezone_id="Asia/Tokyo", locale="en-GB") as page:
+        page.get_by_label("Times are shown in").select_option("UTC")
         for path in ("/inferences", "/console/_components"):
             page.goto(looking.address(path))
         expect(page.locator("time").first).to_have_text("2 Jan 2026, 03:04:05")
+        page.goto(looking.address("/settings"))
+        expect(page.get_by_label("Times are shown in")).to_have_value("UTC")
+        page.get_by_label("Times are shown in").select_option("the zone of this machine")
+        page.goto(looking.address("/console/_components"))
+        expect(page.locator("time").first).to_have_text("2 Jan 2026, 12:04:05")
 
 
 def test_what_is_recent_is_told_by_how_long_ago_it_was(looking: Looking) -> None:
@@ -72,6 +77,19 @@ def test_the_cookie_is_kept_on_this_machine_without_tls_and_hidden_from_scripts(
         page.goto(looking.address("/"))
         assert page.evaluate("document.cookie") == ""
         assert page.url.startswith("http://127.0.0.1")
+
+
+def test_a_link_on_another_site_leads_in_although_the_cookie_was_withheld(looking: Looking) -> None:
+    with looking.person("viewer") as context:
+        page = context.new_page()
+        elsewhere = looking.house.address.replace("127.0.0.1", "localhost")
+        page.goto(f"{elsewhere}/console/sign-in")
+        wanted = f"{looking.house.address}{looking.address('/inferences')}?status=503"
+        page.evaluate("(to) => { document.querySelector('main').innerHTML = `<a href='${to}'>go</a>`; }", wanted)
+        page.get_by_role("link", name="go").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Inferences")
+        assert page.url == wanted
+        expect(page.locator("tbody tr")).to_have_count(1)
 
 
 def test_a_link_signs_in_by_being_opened_and_leaves_no_token_behind(looking: Looking, house: House) -> None:

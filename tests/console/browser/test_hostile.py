@@ -10,8 +10,11 @@ from tests.console.browser.looking import Look, Looking
 from tests.console.browser.test_pages import MOST_BYTES
 from tests.console.places import DECLARED, filled
 
+MORE = ("/?endpoint=private", "/runs/{failed_run}", "/releases/{promoted_release}", "/versions/{version}?all=1")
+"""Pages that look otherwise with other things."""
 
-@pytest.fixture(params=DECLARED, ids=lambda declared: declared.removeprefix("/console/w/{workspace}"))
+
+@pytest.fixture(params=[*DECLARED, *MORE], ids=lambda declared: declared.removeprefix("/console/w/{workspace}"))
 def look(request: pytest.FixtureRequest, looking: Looking, house: House, chromium_thread: Thread) -> Look:
     """One page of the hostile workspace as it was seen."""
     return chromium_thread.do(looking.look, filled(request.param, house.things["hostile"]), "hostile", axe=False)

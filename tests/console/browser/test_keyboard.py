@@ -112,6 +112,15 @@ def test_an_answer_is_judged_and_corrected(looking: Looking, house: House) -> No
         expect(page.locator(".message.wanted")).to_contain_text("bug")
 
 
+def test_what_is_being_typed_outlives_the_page_being_made_anew(looking: Looking, house: House) -> None:
+    with looking.page(f"/inferences/{house.things['default']['episode_inference']}", who="developer") as page:
+        wanted = page.get_by_label("What it should have answered")
+        wanted.fill("half a tho")
+        page.get_by_role("button", name="Right", exact=False).first.click()
+        expect(page.get_by_role("heading", name="Feedback on it").locator("..")).to_contain_text("right")
+        expect(wanted).to_have_value("half a tho")
+
+
 def test_a_dialog_holds_the_focus_and_gives_it_back(looking: Looking) -> None:
     with looking.page("/console/_components") as page:
         opener = page.get_by_role("button", name="Ask first").first

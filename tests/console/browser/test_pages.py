@@ -5,7 +5,7 @@ import pytest
 from tests.chromium import Thread
 from tests.console.browser.house import House
 from tests.console.browser.looking import Look, Looking
-from tests.console.places import DECLARED, filled
+from tests.console.places import DECLARED, LISTS, filled
 
 MOST_BYTES = 150_000
 
@@ -41,3 +41,17 @@ def test_it_asks_nobody_else(look: Look, house: House) -> None:
 
 def test_it_holds_no_script_of_its_own(look: Look) -> None:
     assert look.intruders == []
+
+
+@pytest.mark.parametrize("declared", LISTS, ids=lambda declared: declared.removeprefix("/console/w/{workspace}"))
+def test_a_page_with_nothing_on_it_is_whole_and_says_what_to_do(looking: Looking, declared: str) -> None:
+    look = looking.look(filled(declared, {}), "empty", axe=False)
+    assert (look.status, look.said, look.breaks, look.intruders) == (200, [], [], [])
+    assert look.words > 10
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/inferences/nothing", "/inferences?status=many", "/?endpoint=nobody"])
+def test_what_went_wrong_is_a_page_too(looking: Looking, path: str) -> None:
+    look = looking.look(path)
+    assert 400 <= look.status < 500
+    assert (look.axe, look.breaks, look.intruders) == ([], [], [])

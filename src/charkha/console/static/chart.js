@@ -5,11 +5,11 @@
   const drawn = new Map();
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // light-dark() values are resolved by an element, not by the variable.
-  function colour(variable) {
+  // light-dark() values are resolved by an element where it stands, not by the variable.
+  function colour(element, variable) {
     const probe = document.createElement("span");
     probe.style.color = `var(${variable})`;
-    document.body.append(probe);
+    element.append(probe);
     const value = getComputedStyle(probe).color;
     probe.remove();
     return value;
@@ -28,7 +28,8 @@
   const figure = (value) => (value == null ? "–" : value && Math.abs(value) < 0.01 ? value.toExponential(1) : String(+value.toPrecision(5)));
 
   function options(element, data) {
-    const axis = { stroke: colour("--ink-2"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: `11px ${style("--sans") || "sans-serif"}` };
+    const [ink, line, surface] = ["--ink-2", "--line", "--surface"].map((name) => colour(element, name));
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line }, font: `11px ${style("--sans") || "sans-serif"}` };
     return {
       width: Math.max(element.clientWidth, 240),
       height: 240,
@@ -37,7 +38,7 @@
       cursor: { drag: { x: true, y: false } },
       legend: { live: true },
       series: [{ label: data.x }, ...data.series.map((each, index) => ({
-        label: each.label, value: (plot, value) => figure(value), stroke: colour(`--part-${index % 6}`), width: 1.75, spanGaps: true, points: { show: each.points.length < 40, size: 4 },
+        label: each.label, value: (plot, value) => figure(value), stroke: colour(element, `--part-${index % 6}`), width: 1.75, spanGaps: true, points: { show: each.points.length < 40, size: 4, fill: surface },
       }))],
     };
   }
@@ -61,6 +62,14 @@
     clearTimeout(waiting);
     waiting = setTimeout(again, 120);
   });
+  // Another appearance: drawn anew in its colours.
+  const anew = () => {
+    for (const { plot } of drawn.values()) plot.destroy();
+    drawn.clear();
+    all(document);
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
+  document.addEventListener("change", (event) => event.target.matches("[data-theme-choice]") && anew());
   document.addEventListener("htmx:load", (event) => all(event.detail.elt));
   all(document);
 })();
