@@ -31,7 +31,7 @@ _INFERENCES = """
 INSERT INTO inferences (workspace_id, id, started_at, operation, model, purpose, actor, endpoint_id, plan_id, variant_id,
   version_id, engine, adapters, stream, episode_id, status, error_code, finish_reason, prompt_tokens, completion_tokens,
   first_token_ms, duration_ms)
-SELECT %(ws)s, pg_temp.id_at({moment}, 'inference', i), {moment}, 'chat.completions', 'bench', 'live', 'key:bench',
+SELECT %(ws)s, pg_temp.id_at({moment}, 'inference', i), {moment}, 'chat', 'bench', 'live', 'key:bench',
   %(endpoint)s, %(plan)s, %(variant)s, NULL, 'bench', '[]', i %% 3 = 0, 'episode-' || i / 5,
   CASE WHEN i %% 997 = 0 THEN 502 ELSE 200 END, CASE WHEN i %% 997 = 0 THEN 'engine_error' END, 'stop',
   40 + i %% 300, 10 + i %% 90, 20 + i %% 200, 100 + (i::bigint * 7919) %% 3000

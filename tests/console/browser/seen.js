@@ -1,5 +1,5 @@
-// What a page's tests ask of it, evaluated inside it: {breaks, intruders, unseen}, each a list of faults.
-() => {
+// What a page's tests ask of it, evaluated inside it: {breaks, intruders, unseen}, each a list of faults; or `breaks` alone.
+(alone) => {
   const wide = document.documentElement.clientWidth;
 
   // Beyond the edge of the window, and in nothing that scrolls by itself.
@@ -19,6 +19,8 @@
   for (const node of [...document.querySelectorAll("main *")].filter(isOut).slice(0, 5)) {
     breaks.push(`${node.tagName}.${node.className} reaches out: ${node.textContent.slice(0, 60)}`);
   }
+
+  if (alone) return { breaks };
 
   // What the page's own policy should have kept out, or its escaping. uPlot places its parts by style, through the DOM.
   const ADDRESSES = ["href", "src", "action", "formaction", "hx-get", "hx-post", "data-live"];
