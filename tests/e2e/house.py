@@ -101,7 +101,9 @@ def _things(client: Charkha, running: Miniature, adapters: tuple[Version, ...]) 
     alias = client.aliases.set("brought", "good", adapters[0].id)
     assert alias
     key = client.keys.list().data[0]
-    nobody = client.keys.create("nobody", role="viewer")  # a limit on anybody else would need the database in every test
+    nobody = client.keys.create(
+        "nobody", role="viewer"
+    )  # a limit on anybody else would need the database in every test
     limit = client.limits.create("key", "requests", 10**9, window="day", key_id=nobody.id)
     return {
         "endpoint": ENDPOINT,
