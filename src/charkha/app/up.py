@@ -51,8 +51,8 @@ def parts(installation: Installation, address: tuple[str, int]) -> list[Part]:
                 listens=True,
             )
         )
-    pages = installation.console_socket
-    found.append(Part("console", [*_CHARKHA, "web"], env, ready=lambda: forwarding.answers(pages)))
+    pages = installation.console_socket  # made at leisure: traffic comes first
+    found.append(Part("console", [*_CHARKHA, "web"], env, ready=lambda: forwarding.answers(pages), nice=5))
     found.append(Part("shipper", [*_CHARKHA, "shipper"], env, grace=10.0))
     found.append(Part("worker", [*_CHARKHA, "worker"], env, grace=20.0))
     return found
