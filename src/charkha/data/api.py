@@ -22,6 +22,12 @@ def router(datasets: DatasetService, access: Access) -> Router:
     """The routes, bound to their service."""
     api = Router(tags=["data sets"])
 
+    _datasets(api, datasets, access)
+    _versions(api, datasets, access)
+    return api
+
+
+def _datasets(api: Router, datasets: DatasetService, access: Access) -> None:
     @api.post("/datasets", status_code=201)
     async def upload_dataset(
         request: Request,
@@ -55,6 +61,8 @@ def router(datasets: DatasetService, access: Access) -> Router:
         async with caller.transaction() as tx:
             return await datasets.get(tx, dataset_id)
 
+
+def _versions(api: Router, datasets: DatasetService, access: Access) -> None:
     @api.get("/datasets/{dataset_id}/versions")
     async def list_versions(
         dataset_id: UUID,
@@ -93,5 +101,3 @@ def router(datasets: DatasetService, access: Access) -> Router:
         name = f"dataset-{version.digest[:12]}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"', "etag": f'"{version.digest}"'}
         return Response(content, media_type="application/jsonl", headers=headers)
-
-    return api

@@ -41,6 +41,13 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
     """The routes, bound to their services."""
     api = Router(tags=["govern"])
 
+    _keys(api, keys, access, database)
+    _trail(api, access)
+    _workspaces(api, directory, access, database)
+    return api
+
+
+def _keys(api: Router, keys: KeyService, access: Access, database: Database) -> None:
     @api.post("/keys", status_code=201)
     async def create_key(body: KeyIn, caller: Caller = access.require("key.manage")) -> NewKey:
         """Make an API key. Its secret is in this answer and nowhere else; every gateway process takes it by then."""
@@ -67,6 +74,8 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
             version = await keys.revoke(tx, key_id)
         return {"revoked": key_id, "gateways": await wait_until_served(database, version)}
 
+
+def _trail(api: Router, access: Access) -> None:
     @api.get("/audit")
     async def list_audit(
         actor: str | None = Query(None, max_length=200, pattern=_NO_NUL, description="Who, such as key:<id>."),
@@ -84,6 +93,8 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
         async with caller.transaction() as tx:
             return await audit.listed(tx, **wanted, since=since, until=until, after=after, limit=limit)
 
+
+def _workspaces(api: Router, directory: Directory, access: Access, database: Database) -> None:
     @api.get("/workspaces")
     async def list_workspaces(caller: Caller = access.require("workspace.read")) -> list[dict[str, Any]]:
         """The workspaces of the organisation."""
@@ -98,8 +109,6 @@ def router(keys: KeyService, directory: Directory, access: Access, database: Dat
         found = await directory.create_workspace(principal.organisation_id, body.name, principal.actor)
         await _told_everywhere(database)
         return {"id": found, "name": body.name}
-
-    return api
 
 
 async def _told_everywhere(database: Database) -> None:

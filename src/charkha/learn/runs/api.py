@@ -38,12 +38,33 @@ def router(runs: RunService, access: Access) -> Router:
     """The routes, bound to their service."""
     api = Router(tags=["runs"])
 
+    _asking(api, runs, access)
+    _reading(api, runs, access)
+    _watching(api, runs, access)
+    return api
+
+
+def _asking(api: Router, runs: RunService, access: Access) -> None:
     @api.post("/runs", status_code=201)
     async def request_run(body: RunIn, caller: Caller = access.require("run.write")) -> Run:
         """Queue a training run."""
         async with caller.transaction() as tx:
             return await runs.request(tx, **body.model_dump())
 
+    @api.post("/runs/{run_id}/cancel")
+    async def cancel_run(run_id: UUID, caller: Caller = access.require("run.write")) -> Run:
+        """Cancel a run."""
+        async with caller.transaction() as tx:
+            return await runs.cancel(tx, run_id)
+
+    @api.post("/runs/{run_id}/resume")
+    async def resume_run(run_id: UUID, caller: Caller = access.require("run.write")) -> Run:
+        """Take up a failed or cancelled run where it was."""
+        async with caller.transaction() as tx:
+            return await runs.resume(tx, run_id)
+
+
+def _reading(api: Router, runs: RunService, access: Access) -> None:
     @api.get("/runs")
     async def list_runs(
         endpoint_id: UUID | None = None,
@@ -69,6 +90,8 @@ def router(runs: RunService, access: Access) -> Router:
         async with caller.transaction() as tx:
             return await runs.get(tx, run_id)
 
+
+def _watching(api: Router, runs: RunService, access: Access) -> None:
     @api.get("/runs/{run_id}/points")
     async def list_points(
         run_id: UUID,
@@ -92,26 +115,12 @@ def router(runs: RunService, access: Access) -> Router:
         async with caller.transaction() as tx:
             return await runs.log(tx, run_id, after=after, limit=limit, last=last)
 
-    @api.post("/runs/{run_id}/cancel")
-    async def cancel_run(run_id: UUID, caller: Caller = access.require("run.write")) -> Run:
-        """Cancel a run."""
-        async with caller.transaction() as tx:
-            return await runs.cancel(tx, run_id)
-
-    @api.post("/runs/{run_id}/resume")
-    async def resume_run(run_id: UUID, caller: Caller = access.require("run.write")) -> Run:
-        """Take up a failed or cancelled run where it was."""
-        async with caller.transaction() as tx:
-            return await runs.resume(tx, run_id)
-
     @api.get("/runs/{run_id}/events")
     async def follow_run(run_id: UUID, caller: Caller = access.require("run.read")) -> StreamingResponse:
         """Live progress as server-sent events: `progress` with {"run", "points"} at each change, `end` with the last."""
         async with caller.transaction() as tx:
             await runs.get(tx, run_id)
         return StreamingResponse(_followed(runs, caller, run_id), media_type="text/event-stream")
-
-    return api
 
 
 async def _followed(runs: RunService, caller: Caller, run_id: UUID) -> AsyncIterator[bytes]:
