@@ -25,7 +25,7 @@ from charkha.learn.runs import jobs as run_jobs
 from charkha.learn.runs import journal, store
 from charkha.learn.runs.domain import Run
 from charkha.learn.runs.jobs import Trainer
-from charkha.learn.runs.service import RunService
+from charkha.learn.runs.service import RunService, checked_config
 from tests.learn.world import FAKE, Base, Datasets, Endpoints, Models, example
 
 pytestmark = pytest.mark.anyio
@@ -385,3 +385,9 @@ async def test_a_run_that_is_put_off_says_why(world: World, monkeypatch: pytest.
     await world.work(run)
     assert (await world.told(run))[-1] == "The run is put off: The store is away. It will come back."
     assert (await world.get(run)).status == "running"
+
+
+def test_what_the_worker_s_machine_decides_is_left_to_it_unless_asked_for() -> None:
+    assert "threads" not in checked_config("sft", {"rank": 4})
+    assert checked_config("sft", {"threads": 3})["threads"] == 3
+    assert checked_config("sft", {})["rank"] == 16

@@ -18,6 +18,7 @@ from charkha.learn.runs import store
 from charkha.learn.runs.domain import Log, Point, Run, RunResult, Status, problem
 
 JOB = "learn.run"
+OF_THE_MACHINE = {"threads"}
 
 
 class RunService:
@@ -161,8 +162,12 @@ class RunService:
 
 
 def checked_config(recipe: str, config: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's configuration with its defaults filled in, as JSON values. Raises Invalid, or Misconfigured."""
-    values: dict[str, Any] = plugins.configured(plugins.load("recipes", recipe), config).model_dump(mode="json")
+    """A recipe's configuration with its defaults filled in, as JSON values. Raises Invalid, or Misconfigured.
+
+    What the machine of the worker decides is left open unless it was asked for.
+    """
+    checked = plugins.configured(plugins.load("recipes", recipe), config)
+    values: dict[str, Any] = checked.model_dump(mode="json", exclude=OF_THE_MACHINE - config.keys())
     return values
 
 
