@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from charkha.app.http import Front, control_plane
+from charkha.app.http import Front, Receive, Scope, Send, control_plane
 from charkha.core.errors import Misconfigured, NotFound
 from charkha.govern.access import public
 from charkha.kit.http import Router
@@ -82,3 +82,23 @@ def test_a_route_without_a_permission_does_not_start() -> None:
 
     with pytest.raises(Misconfigured, match="/forgotten"):
         control_plane([api])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "console"),
+    [("/console", True), ("/console/", True), ("/console/w/x", True), ("/consoles", False), ("/console.txt", False)],
+)
+async def test_the_console_is_below_its_own_path_alone(path: str, console: bool) -> None:
+    met: list[str] = []
+
+    async def pages(scope: Scope, receive: Receive, send: Send) -> None:
+        met.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    control = control_plane([])
+    front = Front(control, control, hosts=[], start=_nothing, stop=_nothing, console=pages)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://localhost") as client:
+        answer = await client.get(path)
+    assert (met == [path], answer.status_code) == (console, 200 if console else 404)

@@ -60,6 +60,13 @@ async def test_there_are_two_forms_of_export(world: World, form: str) -> None:
     assert "exported as csv or as json" in text_of(answer.text)
 
 
+@pytest.mark.parametrize("form", ["csv", "json"])
+async def test_a_filter_that_the_api_refuses_is_refused_before_a_file_begins(world: World, form: str) -> None:
+    answer = await (await world.browser()).get("/inferences", export=form, status="many")
+    assert answer.status_code in (400, 422)
+    assert "content-disposition" not in answer.headers
+
+
 @pytest.mark.parametrize("text", FORMULAS)
 async def test_no_cell_is_a_formula(world: World, text: str) -> None:
     await world.log({"model": text, "minutes": 0})

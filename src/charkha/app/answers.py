@@ -49,7 +49,8 @@ class GatewayAnswers:
         # Our own certificate may name another host than this machine; the token proves who asks.
         async with self._sessions().post(url, data=body, headers=headers, ssl=False) as response:
             said = msgspec.json.decode(await response.read())
-            if response.status == 429 or response.status >= 500:
+            # Only versions that stand in the registry are asked: one that is not found is not in the gateway's picture yet.
+            if response.status in (404, 429) or response.status >= 500:
                 raise Unavailable(f"The gateway answered {response.status}: {said['error']['message']}")
             if response.status >= 400:
                 raise Invalid(said["error"]["message"], param=said["error"].get("param"))

@@ -62,7 +62,7 @@ class Front:
                     "This host name is not served here.", remedy="Add it to allowed_hosts.", code="unknown_host"
                 )
                 await error_response(refusal)(scope, receive, send)
-            elif self._console is not None and scope["path"].startswith("/console"):
+            elif self._console is not None and (scope["path"] + "/").startswith("/console/"):
                 await self._console(scope, _capped(receive), send)
             else:
                 await self.dispatch(scope, receive, send)

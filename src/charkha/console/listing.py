@@ -16,6 +16,7 @@ from charkha.console.site import Visitor
 from charkha.core.errors import Invalid
 
 PAGE, EXPORT_PAGE, EXPORT_MOST = 50, 500, 100_000
+Rows = AsyncIterator[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,43 +54,55 @@ class Listing:
         page: dict[str, Any] = await visitor.api.get(self.path, **query)
         return page
 
-    def export(self, visitor: Visitor, form: str) -> Response:
-        """The whole list that the address asks for, at most 100,000 rows, written as it is read. Raises Invalid."""
+    async def export(self, visitor: Visitor, form: str) -> Response:
+        """The whole list that the address asks for, at most 100,000 rows, written as it is read.
+
+        Its first page is read before anything is answered. Raises Invalid, and what the API says of the filters.
+        """
         if form not in ("csv", "json"):
             raise Invalid("A list is exported as csv or as json.", remedy="Choose one of them.", param="export")
         name = self.path.strip("/").replace("/", "-")
         write, media_type = (_as_csv, "text/csv; charset=utf-8") if form == "csv" else (_as_json, "application/json")
         headers = {"content-disposition": f'attachment; filename="{name}.{form}"', "cache-control": "no-store"}
-        return StreamingResponse(write(self, visitor), media_type=media_type, headers=headers)
+        rows = self._rows(visitor, await self._exported(visitor))
+        return StreamingResponse(write(self, rows), media_type=media_type, headers=headers)
 
-    async def rows(self, visitor: Visitor) -> AsyncIterator[dict[str, Any]]:
-        """Every row, page after page."""
-        after, seen = None, 0
-        query = {**self.given(visitor), **self.fixed, "limit": EXPORT_PAGE}
-        while seen < EXPORT_MOST:
-            page = await visitor.api.get(self.path, **query, after=after)
+    def row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row as it is written."""
+        return row
+
+    async def _rows(self, visitor: Visitor, page: dict[str, Any]) -> Rows:
+        """Every row from a page on."""
+        seen = 0
+        while True:
             for row in page["data"]:
-                yield row
-            seen, after = seen + len(page["data"]), page["next"]
-            if after is None:
+                yield self.row(row)
+            seen += len(page["data"])
+            if page["next"] is None or seen >= EXPORT_MOST:
                 return
+            page = await self._exported(visitor, page["next"])
+
+    async def _exported(self, visitor: Visitor, after: str | None = None) -> dict[str, Any]:
+        query = {**self.given(visitor), **self.fixed, "limit": EXPORT_PAGE, "after": after}
+        page: dict[str, Any] = await visitor.api.get(self.path, **query)
+        return page
 
 
 def _taken(asked: Filter, value: str) -> str:
     return f"{value}T00:00:00Z" if asked.kind == "date" else value
 
 
-async def _as_json(listing: Listing, visitor: Visitor) -> AsyncIterator[bytes]:
+async def _as_json(_: Listing, rows: Rows) -> AsyncIterator[bytes]:
     opening = b"[\n"
-    async for row in listing.rows(visitor):
+    async for row in rows:
         yield opening + msgspec.json.encode(row)
         opening = b",\n"
     yield b"\n]\n" if opening == b",\n" else b"[]\n"
 
 
-async def _as_csv(listing: Listing, visitor: Visitor) -> AsyncIterator[bytes]:
+async def _as_csv(listing: Listing, rows: Rows) -> AsyncIterator[bytes]:
     yield _line(listing.columns)
-    async for row in listing.rows(visitor):
+    async for row in rows:
         yield _line([_cell(row.get(column)) for column in listing.columns])
 
 

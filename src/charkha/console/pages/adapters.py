@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,10 @@ Facts = dict[str, Any]
 class _Adapters(Listing):
     """The list of adapters, each as one flat row, for a table that a spreadsheet opens."""
 
-    async def rows(self, visitor: Visitor) -> AsyncIterator[Facts]:
-        """Every adapter: the fields of its version beside its size and its states."""
-        async for row in Listing.rows(self, visitor):
-            digests = [digest for digest, _ in row["version"]["adapters"]]
-            yield {**row["version"], "digests": digests, "bytes": row["bytes"], "engines": row["engines"]}
+    def row(self, row: Facts) -> Facts:
+        """The fields of an adapter's version beside its size and its states."""
+        digests = [digest for digest, _ in row["version"]["adapters"]]
+        return {**row["version"], "digests": digests, "bytes": row["bytes"], "engines": row["engines"]}
 
 
 _LISTING = _Adapters(
@@ -46,7 +45,7 @@ def router(site: Site) -> APIRouter:
     @page.get("/w/{workspace}/adapters")
     async def overview(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _LISTING.export(visitor, export)
+            return await _LISTING.export(visitor, export)
         found, uses = await asyncio.gather(_LISTING.page(visitor), visitor.api.get("/composition/stats"))
         return site.render(visitor, "pages/adapters.html", page=found, listing=_LISTING, uses=_by_digest(uses))
 

@@ -45,7 +45,7 @@ def router(site: Site) -> APIRouter:
     @page.get("/w/{workspace}/audit")
     async def trail(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _LISTING.export(visitor, export)
+            return await _LISTING.export(visitor, export)
         found = await _LISTING.page(visitor)
         for row in found["data"]:
             row |= {"path": _path(row), "preview": _preview(row["detail"])}

@@ -27,7 +27,7 @@ def router(site: Site) -> APIRouter:
     @page.get("/w/{workspace}/datasets")
     async def listed(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _LISTING.export(visitor, export)
+            return await _LISTING.export(visitor, export)
         found = await _LISTING.page(visitor)
         return site.render(visitor, "pages/datasets.html", page=found, listing=_LISTING)
 
@@ -47,7 +47,7 @@ def router(site: Site) -> APIRouter:
         path = f"/datasets/{names.part(dataset)}"
         listing = Listing(f"{path}/versions", columns=_VERSION_COLUMNS)
         if export := visitor.query.get("export"):
-            return listing.export(visitor, export)
+            return await listing.export(visitor, export)
         found, page = await asyncio.gather(visitor.api.get(path), listing.page(visitor))
         runs = await _runs(visitor, [each["id"] for each in page["data"]])
         return site.render(visitor, "pages/dataset.html", found=found, page=page, runs=runs)

@@ -39,7 +39,7 @@ def _all(page: APIRouter, site: Site) -> None:
     @page.get("/w/{workspace}/endpoints")
     async def overview(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _LISTING.export(visitor, export)
+            return await _LISTING.export(visitor, export)
         found, status, stats = await asyncio.gather(
             _LISTING.page(visitor), _status(visitor), _stats(visitor, _HOUR, None)
         )
@@ -100,7 +100,7 @@ def _histories(page: APIRouter, site: Site) -> None:
         endpoint = await _endpoint(visitor, reference)
         listing = Listing(f"/endpoints/{endpoint['id']}/variants", columns=_VARIANT)
         if export := visitor.query.get("export"):
-            return listing.export(visitor, export)
+            return await listing.export(visitor, export)
         found, stats = await asyncio.gather(listing.page(visitor), _stats(visitor, _DAY, endpoint["id"]))
         values = await _named(visitor, endpoint, found["data"], [])
         values |= {"shares": _shares(endpoint["plan"]), "stats": _by(stats, "variant_id")}
@@ -111,7 +111,7 @@ def _histories(page: APIRouter, site: Site) -> None:
         endpoint = await _endpoint(visitor, reference)
         listing = Listing(f"/endpoints/{endpoint['id']}/plans", columns=_PLAN)
         if export := visitor.query.get("export"):
-            return listing.export(visitor, export)
+            return await listing.export(visitor, export)
         found = await listing.page(visitor)
         named = await _named(visitor, endpoint, [], found["data"])
         return site.render(visitor, "pages/endpoint_plans.html", endpoint=endpoint, page=found, **named)

@@ -36,7 +36,7 @@ def router(site: Site) -> APIRouter:
     @page.get("/w/{workspace}/feedback")
     async def listed(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _LISTING.export(visitor, export)
+            return await _LISTING.export(visitor, export)
         found, drawn = await asyncio.gather(_LISTING.page(visitor), _trend(visitor))
         actors = await names.actor_names(visitor, [each["actor"] for each in found["data"]])
         view = {"page": found, "listing": _LISTING, "told": judging.told, "actors": actors, **drawn}

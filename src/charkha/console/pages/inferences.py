@@ -47,7 +47,7 @@ def router(site: Site) -> APIRouter:
     @page.get("/w/{workspace}/inferences")
     async def listed(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _LISTING.export(visitor, export)
+            return await _LISTING.export(visitor, export)
         found, listing = await asyncio.gather(_LISTING.page(visitor), _with_endpoints(visitor))
         feedback = await _feedback(visitor, [each["id"] for each in found["data"]])
         return site.render(

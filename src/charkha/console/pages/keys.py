@@ -59,7 +59,7 @@ def _lists(page: APIRouter, site: Site) -> None:
     @page.get("/w/{workspace}/keys")
     async def overview(visitor: Visitor = site.visitor(_PERMISSION)) -> Response:
         if export := visitor.query.get("export"):
-            return _KEYS.export(visitor, export)
+            return await _KEYS.export(visitor, export)
         found, sessions = await asyncio.gather(_KEYS.page(visitor), _newest_sessions(visitor))
         values: Facts = {"states": _states(found["data"]), "roles": list(ROLES), "scopes": _scopes(visitor)}
         values |= _shown(sessions)
@@ -68,7 +68,7 @@ def _lists(page: APIRouter, site: Site) -> None:
     @page.get("/w/{workspace}/keys/sessions")
     async def sessions(visitor: Visitor = site.visitor("session.read")) -> Response:
         if export := visitor.query.get("export"):
-            return _SESSIONS.export(visitor, export)
+            return await _SESSIONS.export(visitor, export)
         found = await _SESSIONS.page(visitor)
         return site.render(visitor, "pages/sessions.html", page=found, **_shown(found))
 

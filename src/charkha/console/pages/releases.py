@@ -36,7 +36,7 @@ def router(site: Site) -> APIRouter:
         names = await endpoint_names(visitor)
         listing = _listing(names)
         if export := visitor.query.get("export"):
-            return listing.export(visitor, export)
+            return await listing.export(visitor, export)
         found, unknown = await _page(visitor, listing)
         return site.render(visitor, "pages/releases.html", page=found, listing=listing, names=names, unknown=unknown)
 

@@ -33,7 +33,7 @@ def router(site: Site) -> APIRouter:
         names = await endpoint_names(visitor)
         listing = _listing(names)
         if export := visitor.query.get("export"):
-            return listing.export(visitor, export)
+            return await listing.export(visitor, export)
         found = await listing.page(visitor)
         return site.render(visitor, "pages/runs.html", page=found, listing=listing, names=names, now=now().isoformat())
 

@@ -33,7 +33,7 @@ def router(site: Site) -> APIRouter:
         names = await endpoint_names(visitor)
         listing = _listing(names)
         if export := visitor.query.get("export"):
-            return listing.export(visitor, export)
+            return await listing.export(visitor, export)
         found = await listing.page(visitor)
         told = await _of_each(visitor, [each["id"] for each in found["data"]])
         return site.render(visitor, "pages/versions.html", page=found, listing=listing, names=names, **told)
