@@ -46,6 +46,8 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     """The same request ended. `status` is the HTTP status; `answer` is the text that was answered, None if not kept.
 
     `cost` is in micro-units of `currency`, both None without a price; `charges` is what it took of the limits on it.
+    `engine` and `engine_model` answered where it was another way of the variant than its own, whose version and adapters
+    had no part in it then; `degraded` says why. `tries`: how often engines were asked.
     """
 
     id: UUID
@@ -63,6 +65,9 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     cost: int | None = None
     currency: str | None = None
     charges: list[Charge] = []
+    engine: str = ""
+    engine_model: str = ""
+    tries: int = 1
 
 
 Record = Opened | Closed

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from charkha.core.errors import CharkhaError, Unavailable
@@ -38,6 +39,7 @@ gateways = system_table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("engines", JSONB, nullable=False, server_default="{}"),
 )
 
 Loader = Callable[[AsyncConnection], Awaitable[Any]]
@@ -143,8 +145,6 @@ class Snapshots:
 
 
 def _report(instance: UUID, version: int) -> sa.Executable:
-    from sqlalchemy.dialects.postgresql import insert
-
     values = {"host": socket.gethostname(), "pid": os.getpid(), "version": version, "seen_at": sa.func.now()}
     return (
         insert(gateways)

@@ -48,6 +48,8 @@ def rows(finished: Finished) -> Rows:
         "trace_id": _text(opened.trace_id),
     }
     start["charges"] = _charges(opened, closed)
+    if closed and closed.engine:  # another way than the variant's own: neither its version nor its adapters answered
+        start |= {"engine": _text(closed.engine), "version_id": None, "adapters": "[]"}
     return Rows(start | (_end(closed) if closed else _without_end(finished.lost)), _body(opened, closed))
 
 
@@ -69,6 +71,8 @@ def _end(closed: Closed) -> dict[str, Any]:
         "first_token_ms": closed.first_token_ms,
         "duration_ms": closed.duration_ms,
         "degraded": _text(closed.degraded),
+        "engine_model": _text(closed.engine_model) or None,
+        "tries": _bounded(closed.tries, _INT16),
         "cost": _bounded(closed.cost, _INT64),
         "currency": _text(closed.currency),
     }
@@ -91,6 +95,8 @@ def _without_end(reason: str | None) -> dict[str, Any]:
         "degraded",
         "cost",
         "currency",
+        "engine_model",
+        "tries",
     )
     return {"status": LOST_STATUS, "error_code": reason, **dict.fromkeys(unknown)}
 

@@ -39,6 +39,9 @@ inferences = workspace_table(
     sa.Column("currency", sa.Text),
     # {"holder": gateway, "of": [[limit, window's start, units], …]}: what was spent of its leases; empty without limits.
     sa.Column("charges", JSONB),
+    # The engine's model, where another way of the variant answered than its own; how often engines were asked.
+    sa.Column("engine_model", sa.Text),
+    sa.Column("tries", sa.SmallInteger),
     sa.PrimaryKeyConstraint("workspace_id", "id"),
     # Lists of one endpoint or one variant, newest first: the id is the time.
     sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),

@@ -12,7 +12,8 @@ from charkha.core.messages import Message
 class Inference(msgspec.Struct, frozen=True):
     """One request and how it ended. Times in milliseconds; `adapters` are pairs of id and weight.
 
-    `cost` is in micro-units of `currency`; both are None where the model had no price.
+    `cost` is in micro-units of `currency`; both are None where the model had no price. `engine_model` answered where it
+    was another way than the variant's own, and `degraded` says why; `tries`: how often engines were asked.
     """
 
     id: UUID
@@ -41,6 +42,8 @@ class Inference(msgspec.Struct, frozen=True):
     degraded: str | None
     cost: int | None
     currency: str | None
+    engine_model: str | None
+    tries: int | None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

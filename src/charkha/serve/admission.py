@@ -3,8 +3,9 @@
 Reads memory alone. Raises our errors; nothing has been written or sent when it does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from charkha.core.errors import Invalid
@@ -18,7 +19,7 @@ from charkha.serve.recording import Admitted, Recorder
 from charkha.serve.routes import Resolver
 
 LIVE, PURPOSES = "live", ("live", "evaluation", "playground")
-_UNIT, _EPISODE = b"x-charkha-unit", b"x-charkha-episode"
+_UNIT, _EPISODE, _TASK = b"x-charkha-unit", b"x-charkha-episode", b"x-charkha-task"
 
 
 class Surface(NamedTuple):
@@ -32,13 +33,17 @@ class Surface(NamedTuple):
 class Order:
     """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
 
-    `telling` tells the answer in the client's dialect; None where the engine's own words are the client's.
+    `telling` makes what tells the answer in the client's dialect of (inference id, model's name); None where the engine's
+    own words are the client's. `body_for` makes the body for another engine of its `model` and `parameters`. `task` is
+    what the client declares that the request is for.
     """
 
     request: Admitted
     body: dict[str, Any]
     wants_usage: bool
-    telling: Telling | None
+    telling: Callable[[str, str], Telling] | None
+    body_for: Callable[..., dict[str, Any]]
+    task: str | None = None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell the client who answers, and the id that its feedback will name."""
@@ -78,11 +83,9 @@ class Admission:
             trace_id=_trace(headers),
             began=began,
         )
-        body = openai.upstream_body(
-            request, operation, model=target.model, system_prompt=target.system_prompt, parameters=target.parameters
-        )
-        told = telling(str(inference_id), admitted.model) if telling else None
-        return Order(admitted, body, openai.wants_usage(request), told)
+        body_for = partial(openai.upstream_body, request, operation, system_prompt=target.system_prompt)
+        body = body_for(model=target.model, parameters=target.parameters)
+        return Order(admitted, body, openai.wants_usage(request), telling, body_for, _task(headers, request))
 
 
 def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:
@@ -114,6 +117,15 @@ def _identifier(headers: Headers, name: bytes) -> str | None:
     if value is not None:
         identifier(value, name.decode())
     return value
+
+
+def _task(headers: Headers, request: Mapping[str, Any]) -> str | None:
+    """What the client declares that a request is for: in the header, else as `task` in the body's `metadata`."""
+    said = _identifier(headers, _TASK)
+    if said is None and isinstance(metadata := request.get("metadata"), dict):
+        task = metadata.get("task")
+        said = task if isinstance(task, str) else None
+    return said
 
 
 def _purpose(headers: Headers) -> str:

@@ -16,6 +16,8 @@ from charkha.serve.asgi import Headers
 from charkha.serve.dialects import openai
 from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine
 from charkha.serve.routes import Resolver
+from charkha.serve.routing.router import Router
+from charkha.serve.routing.ways import Choice, Journey, Way
 from charkha.serve.targets import Target
 from charkha.serve.upstream import EngineFailed, Upstream, read_whole
 
@@ -37,10 +39,17 @@ class TokenCounter:
     """Counts the tokens of chat requests. Nothing is generated, and nothing written down."""
 
     def __init__(
-        self, resolver: Resolver, engines: Mapping[str, Engine], upstream: Upstream, *, seconds: float
+        self,
+        resolver: Resolver,
+        engines: Mapping[str, Engine],
+        upstream: Upstream,
+        router: Router,
+        *,
+        seconds: float,
     ) -> None:
         """`seconds` is how long an engine may take to count."""
-        self._resolver, self._engines, self._upstream, self._seconds = resolver, engines, upstream, seconds
+        self._resolver, self._engines, self._seconds = resolver, engines, seconds
+        self._upstream, self._router = upstream, router
 
     async def count(self, caller: Principal, headers: Headers, request: Mapping[str, Any]) -> Count:
         """The tokens that the prompt of a chat request has where its model is served. Raises what a request would."""
@@ -60,8 +69,16 @@ class TokenCounter:
             raise EngineFailed(f"The engine's count cannot be read: {error}.", remedy="Try again.") from error
 
     async def _counted(self, target: Target, body: dict[str, Any], workspace_id: UUID) -> int:
-        async with await self._upstream.post(target, COUNT_PATH, body, workspace_id) as response:
-            return msgspec.json.decode(await read_whole(response), type=_Told).input_tokens
+        async def begin(way: Way) -> int:
+            async with await self._upstream.post(way.target, COUNT_PATH, way.body, workspace_id) as response:
+                return msgspec.json.decode(await read_whole(response), type=_Told).input_tokens
+
+        way = Way(target, body)
+        journey = Journey(Choice((way,), way), begin)
+        try:
+            return await self._router.answer(journey)
+        finally:
+            journey.end()
 
 
 def estimate(body: Mapping[str, Any]) -> int:

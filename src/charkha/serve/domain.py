@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from charkha.core.errors import Invalid
+from charkha.serve.routing.domain import PLAIN, Alternative, Routing
 
 BUCKETS = 10_000
 PER_CENT = BUCKETS // 100
@@ -34,7 +35,10 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way to answer: a model on an engine, adapters blended on it, a system prompt, default parameters."""
+    """What answers: a model on an engine, adapters blended on it, a system prompt, default parameters.
+
+    `alternatives` are other ways to the same end, `routing` says how they are chosen among.
+    """
 
     id: UUID
     endpoint_id: UUID
@@ -46,6 +50,8 @@ class Variant(msgspec.Struct, frozen=True):
     system_prompt: str | None
     parameters: dict[str, Any]
     created_at: datetime | None = None
+    alternatives: list[Alternative] = []
+    routing: Routing = PLAIN
 
 
 class Share(msgspec.Struct, frozen=True):

@@ -16,15 +16,15 @@ from charkha.govern.limits.meter import Hold
 from charkha.serve import metrics
 from charkha.serve.admission import Order
 from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
-from charkha.serve.bounds import Bound, used
+from charkha.serve.attempt import Attempt
+from charkha.serve.bounds import used
 from charkha.serve.recording import Bill, Outcome, Recorder
-from charkha.serve.streaming import Lines, Relay
-from charkha.serve.translating import TranslatingRelay
-from charkha.serve.upstream import EngineFailed, Upstream, read_whole
+from charkha.serve.routing.router import Router
+from charkha.serve.routing.ways import Choice, Journey, Way
+from charkha.serve.upstream import EngineFailed, Upstream
 
 CLIENT_CLOSED_STATUS = 499  # nginx's number for a client that closed the connection
-_PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions", "embedding": "/v1/embeddings"}
-_ID_PREFIX = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": ""}
+_ENGINE, _DEGRADED = b"x-charkha-engine", b"x-charkha-degraded"
 log = structlog.get_logger()
 
 
@@ -32,31 +32,41 @@ class Exchange:
     """One request on its way."""
 
     __slots__ = (
-        "_body",
-        "_bound",
+        "_choice",
         "_closed",
         "_hold",
+        "_journey",
+        "_lifetime",
+        "_order",
         "_outcome",
         "_recorder",
-        "_relay",
         "_reply",
         "_request",
+        "_router",
         "_upstream",
+        "_way",
     )
 
     def __init__(
-        self, order: Order, reply: Reply, *, upstream: Upstream, recorder: Recorder, hold: Hold, bound: Bound
+        self,
+        order: Order,
+        choice: Choice,
+        reply: Reply,
+        *,
+        upstream: Upstream,
+        router: Router,
+        recorder: Recorder,
+        hold: Hold,
     ) -> None:
-        """`hold` is what the request's limits have reserved for `bound` tokens."""
-        self._request, self._body, self._reply = order.request, order.body, reply
-        self._upstream, self._recorder = upstream, recorder
-        self._hold, self._bound = hold, bound
-        self._outcome, self._closed = Outcome(), False
-        self._relay = _relay(order, self._outcome)
+        """`hold` is what the request's limits have reserved for the dearest of the ways that may answer."""
+        self._order, self._request, self._reply, self._choice = order, order.request, reply, choice
+        self._upstream, self._router, self._recorder, self._hold = upstream, router, recorder, hold
+        self._journey: Journey[Attempt] = Journey(choice, self._begin, discard=Attempt.give_up, departed=self._departed)
+        self._way, self._outcome, self._closed = choice.preferred, Outcome(), False
 
     async def run(self, receive: Receive, seconds: float) -> None:
         """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""
-        kept = msgspec.json.encode(self._body) if self._request.target.keeps_content else None
+        kept = msgspec.json.encode(self._order.body) if self._request.target.keeps_content else None
         self._recorder.open(self._request, kept, self._hold.reserved())
         try:
             await self._within(receive, seconds)
@@ -68,9 +78,10 @@ class Exchange:
             raise
         finally:
             self._fail(500, "internal_error")  # no effect on a request that was closed
+            self._journey.end()
 
     async def _within(self, receive: Receive, seconds: float) -> None:
-        lifetime = Lifetime(receive, seconds)
+        self._lifetime = lifetime = Lifetime(receive, seconds)
         try:
             async with lifetime:
                 await self._answer()
@@ -81,37 +92,58 @@ class Exchange:
             raise Timeout(f"No answer within {seconds:g} seconds.", remedy="Ask for less, or try again.") from error
         except aiohttp.ClientError as error:
             raise EngineFailed(
-                f"The engine '{self._request.target.engine}' broke off its answer.",
+                f"The engine '{self._way.target.engine}' broke off its answer.",
                 code="engine_lost",
                 remedy="Try again.",
             ) from error
 
     async def _answer(self) -> None:
-        request = self._request
-        path = _PATHS[request.operation]
-        async with await self._upstream.post(request.target, path, self._body, request.workspace_id) as response:
-            self._outcome.answered = True
-            if request.stream:
-                await self._stream(response)
-            else:
-                await self._whole(response)
+        attempt = await self._router.answer(self._journey)
+        self._take(attempt)
+        if not self._request.stream:
+            self._close()
+            await self._reply.whole(200, attempt.out)
+            return
+        try:
+            await self._stream(attempt)
+        except (CharkhaError, aiohttp.ClientError):
+            self._journey.broke()
+            raise
+        finally:
+            attempt.give_up()  # no effect on one that was read to its end
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> None:
-        body = self._relay.whole(await read_whole(response))
-        self._close()
-        await self._reply.whole(200, body)
+    async def _begin(self, way: Way) -> Attempt:
+        attempt = Attempt(way, self._order)
+        try:
+            await attempt.begin(self._upstream, self._request)
+        except BaseException:
+            if attempt.outcome.answered:  # an engine that began is paid, unless another answers
+                self._way, self._outcome = way, attempt.outcome
+            raise
+        return attempt
 
-    async def _stream(self, response: aiohttp.ClientResponse) -> None:
-        lines, relay = Lines(), self._relay
-        async for data in response.content.iter_any():
-            if out := b"".join([relay.chunk(payload) for payload in lines.feed(data) if not relay.done]):
+    def _take(self, attempt: Attempt) -> None:
+        """This is the answer: what is told and written down from now on is of it."""
+        self._way, self._outcome = attempt.way, attempt.outcome
+        if self._choice.several:
+            self._reply.headers.append((_ENGINE, attempt.way.target.engine.encode()))
+        if (reason := self._journey.degraded(attempt.way)) is not None:
+            self._reply.headers.append((_DEGRADED, reason.encode()))
+
+    async def _stream(self, attempt: Attempt) -> None:
+        out = attempt.out
+        while True:
+            if out:
                 await self._reply.events(out)
-            if relay.done:
+            if attempt.done:
                 break
-        if not relay.done:
-            raise EngineFailed("The engine ended its answer too soon.", code="engine_lost", remedy="Try again.")
+            out = await attempt.more()
+        await attempt.close()
         self._close()
-        await self._reply.events(self._relay.ending(), more=False)
+        await self._reply.events(attempt.ending(), more=False)
+
+    def _departed(self) -> bool:
+        return self._lifetime.departed
 
     def _fail(self, status: int, code: str) -> None:
         """Close a request that did not end well. The client is told of that; that no close was written is logged."""
@@ -126,23 +158,24 @@ class Exchange:
     def _close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._note()
             self._recorder.close(self._request, self._outcome, self._settle())
             metrics.ended(self._request, self._outcome, time.perf_counter() - self._request.began)
 
+    def _note(self) -> None:
+        """Add what the log is told of the way that it took."""
+        outcome, target = self._outcome, self._way.target
+        outcome.tries = self._journey.tries
+        outcome.degraded = self._journey.degraded(self._way) if outcome.answered else None
+        if target is not self._request.target:
+            outcome.engine, outcome.model = target.engine, target.model
+
     def _settle(self) -> Bill:
         """Spend what was used of the limits. A stream that was cut has no count but what came through of it."""
-        outcome, price = self._outcome, self._hold.price
-        spent = used(outcome, self._bound)
+        outcome, price = self._outcome, self._way.price
+        spent = used(outcome, self._way.bound)
         if outcome.completion_tokens is None and outcome.streamed:
             outcome.completion_tokens = spent.completion
         cost = price.of(spent.prompt, spent.completion) if price is not None else None
         charges = self._hold.settle(spent.prompt + spent.completion, cost or 0)
         return Bill(cost, price.currency if price is not None else None, charges)
-
-
-def _relay(order: Order, outcome: Outcome) -> Relay | TranslatingRelay:
-    request, keeps = order.request, order.request.target.keeps_content
-    if order.telling is not None:
-        return TranslatingRelay(order.telling, outcome, keeps_content=keeps)
-    answer_id = _ID_PREFIX[request.operation] + str(request.id)
-    return Relay(answer_id, request.model, outcome, wants_usage=order.wants_usage, keeps_content=keeps)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -18,14 +18,13 @@ from charkha.core.errors import CharkhaError, NotFound, Timeout
 from charkha.core.ids import uuid7
 from charkha.govern.access import WORKSPACE_HEADER
 from charkha.govern.keyring import Authenticator, Principal
-from charkha.govern.limits.meter import Hold, Meter
+from charkha.govern.limits.meter import Hold, Meter, Tally
 from charkha.kit.crypto import Secrets
 from charkha.kit.snapshot import Snapshots
 from charkha.kit.spool import SpoolWriter
 from charkha.serve import catalogue, metrics
-from charkha.serve.admission import Admission, Order, Surface, check_content
+from charkha.serve.admission import Admission, Surface, check_content
 from charkha.serve.asgi import REQUEST_ID, ClientGone, Headers, Receive, Reply, Scope, Send, read_body
-from charkha.serve.bounds import Bound, bound
 from charkha.serve.counting import TokenCounter
 from charkha.serve.dialects import anthropic, openai, responses
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
@@ -33,6 +32,10 @@ from charkha.serve.ports import Engine
 from charkha.serve.recording import Recorder
 from charkha.serve.room import Room
 from charkha.serve.routes import Resolver
+from charkha.serve.routing.health import Engines
+from charkha.serve.routing.planning import Planner, dearest
+from charkha.serve.routing.router import Router
+from charkha.serve.routing.ways import Choice
 from charkha.serve.upstream import EnsureAdapter, Upstream
 
 PERMISSION = "inference.create"
@@ -89,25 +92,29 @@ class Gateway:
         limits: GatewayLimits,
         ensure_adapter: EnsureAdapter,
         meter: Meter,
+        drained: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         """`snapshots` has the parts "keys", "routes" (`routes.load`) and "versions"; `base_models`: see Resolver.
 
-        The gateway closes the session that it makes, and the spool.
+        `drained` tells which engines get no new requests. The gateway closes the session that it makes, and the spool.
         """
         self._authenticator, self._limits, self._spool = authenticator, limits, spool
         self._resolver, self._recorder = Resolver(snapshots, base_models), Recorder(spool, secrets, meter.holder)
         self._meter = meter
         self._admission = Admission(self._resolver, self._recorder)
         self._engines, self._session_factory, self._ensure_adapter = engines, session_factory, ensure_adapter
+        self.health = Engines()
+        self._router = Router(self.health, patience=limits.engine_patience_seconds)
+        self._planner = Planner(self.health, meter, drained, request_seconds=limits.request_seconds)
         self._room = Room(limits.max_in_flight)
 
     async def start(self) -> None:
         """Open the way to the engines and keep the spool synced; the last thing that a process does as it starts."""
         self._session = self._session_factory()
-        patience = self._limits.engine_patience_seconds
-        self._upstream = Upstream(self._engines, self._session, self._ensure_adapter, patience=patience)
-        seconds = self._limits.request_seconds
-        self._counter = TokenCounter(self._resolver, self._engines, self._upstream, seconds=seconds)
+        self._upstream = Upstream(self._engines, self._session, self._ensure_adapter)
+        self._counter = TokenCounter(
+            self._resolver, self._engines, self._upstream, self._router, seconds=self._limits.request_seconds
+        )
         await self._meter.start()
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
@@ -186,13 +193,20 @@ class Gateway:
         with self._room:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, surface, headers, content, began)
-            most, hold = await self._reserved(caller, order, len(content), reply)
+            choice = self._planner.choose(caller, order, len(content), reply.tally)
+            hold = await self._reserved(choice, reply.tally)
             reply.headers = order.headers()
             try:
                 exchange = Exchange(
-                    order, reply, upstream=self._upstream, recorder=self._recorder, hold=hold, bound=most
+                    order,
+                    choice,
+                    reply,
+                    upstream=self._upstream,
+                    router=self._router,
+                    recorder=self._recorder,
+                    hold=hold,
                 )
-                await exchange.run(receive, self._limits.request_seconds)
+                await exchange.run(receive, choice.routing.request_seconds or self._limits.request_seconds)
             finally:
                 hold.release()
 
@@ -205,13 +219,11 @@ class Gateway:
         estimated = [(b"x-charkha-estimated", b"true")] if count.estimated else []
         await reply.whole(200, msgspec.json.encode({"input_tokens": count.tokens}), *estimated)
 
-    async def _reserved(self, caller: Principal, order: Order, size: int, reply: Reply) -> tuple[Bound, Hold]:
-        """The most that a request may use, and what its limits have reserved of it. Raises LimitReached, PriceMissing."""
-        target, tally, meter = order.request.target, reply.tally, self._meter
-        most = bound(order.body, order.request.operation, size, target.system_prompt, spends=tally.spends)
-        price = meter.price(caller, target.engine, target.model)
-        hold = meter.hold(tally, *most, price)
-        return most, hold if hold is not None else await meter.wait(tally, *most, price)
+    async def _reserved(self, choice: Choice, tally: Tally) -> Hold:
+        """What a request's limits have reserved of the most that it may use. Raises LimitReached, PriceMissing."""
+        most, price = dearest(choice, tally)
+        hold = self._meter.hold(tally, *most, price)
+        return hold if hold is not None else await self._meter.wait(tally, *most, price)
 
     async def _content(self, receive: Receive, headers: Headers) -> bytes:
         try:

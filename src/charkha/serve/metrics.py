@@ -48,7 +48,7 @@ def refused(status: int) -> None:
 
 def ended(request: Admitted, outcome: Outcome, seconds: float) -> None:
     """Count a request that was admitted and has ended."""
-    label = request.target.engine
+    label = outcome.engine or request.target.engine
     _count(label, outcome.status)()
     _observe(label)(seconds)
     if outcome.prompt_tokens:

@@ -47,6 +47,10 @@ class Outcome:
     answer: str | None = None
     answered: bool = False  # the engine has begun to answer
     streamed: int = 0  # tokens that came through, counted as they came
+    engine: str = ""  # that answered, with which of its models, where it was not the variant's own
+    model: str = ""
+    degraded: str | None = None  # why it was not the way that is asked first
+    tries: int = 1
 
 
 class Bill(NamedTuple):
@@ -120,6 +124,10 @@ class Recorder:
             cost=bill.cost,
             currency=bill.currency,
             charges=bill.charges,
+            degraded=outcome.degraded,
+            engine=outcome.engine,
+            engine_model=outcome.model,
+            tries=outcome.tries,
         )
         self._spool.append(encode(record))
 

@@ -4,6 +4,7 @@ Boundary: `load` is the only reader of endpoints that crosses workspaces; everyt
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from charkha.core.errors import NotFound
 from charkha.core.targets import VersionTarget
 from charkha.kit.snapshot import Snapshots
 from charkha.serve.domain import Variant, bounds
+from charkha.serve.routing.domain import PLAIN, Alternative, Reach
 from charkha.serve.store import plan_of, variant_of
 from charkha.serve.tables import endpoints, plans, variants
 from charkha.serve.targets import Blend, Route, Target
@@ -67,7 +69,8 @@ def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant]) -> Rout
 
 
 def _target(row: sa.Row[Any], variant: Variant) -> Target:
-    return Target(
+    routing = PLAIN if variant.routing == PLAIN else variant.routing
+    own = Target(
         engine=variant.engine,
         model=variant.model,
         adapters=tuple(Blend(each.digest, each.weight, each.version_id) for each in variant.adapters),
@@ -81,6 +84,23 @@ def _target(row: sa.Row[Any], variant: Variant) -> Target:
         variant=variant.name,
         variant_id=variant.id,
         keeps_content=row.keeps_content,
+        reach=Reach(routing.context_tokens, frozenset(routing.tasks)),
+        routing=routing,
+    )
+    if not variant.alternatives:
+        return own
+    return replace(own, alternatives=tuple(_alternative(own, each) for each in variant.alternatives))
+
+
+def _alternative(own: Target, way: Alternative) -> Target:
+    return replace(
+        own,
+        engine=way.engine,
+        model=way.model,
+        parameters=way.parameters,
+        adapters=(),
+        version_id=None,
+        reach=Reach(way.context_tokens, frozenset(way.tasks)),
     )
 
 

@@ -11,7 +11,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from charkha.kit.db import Tx
 from charkha.kit.paging import Page, page
 from charkha.serve.domain import Adapter, Endpoint, Plan, Share, Variant
+from charkha.serve.routing.domain import Alternative, Routing
 from charkha.serve.tables import endpoints, plans, variants
+
+_STRUCTURED: dict[str, Any] = {"adapters": list[Adapter], "alternatives": list[Alternative], "routing": Routing}
+"""What is JSON in a variant's row."""
 
 
 async def add_endpoint(
@@ -25,7 +29,7 @@ async def add_endpoint(
 async def add_variant(tx: Tx, variant: Variant) -> None:
     """Insert a variant."""
     values = {field: getattr(variant, field) for field in variant.__struct_fields__ if field != "created_at"}
-    await tx.insert(variants, **{**values, "adapters": msgspec.to_builtins(variant.adapters)})
+    await tx.insert(variants, **{**values, **msgspec.to_builtins({each: values[each] for each in _STRUCTURED})})
 
 
 async def add_plan(tx: Tx, plan: Plan) -> None:
@@ -122,7 +126,7 @@ async def plans_of(tx: Tx, endpoint_id: UUID, *, after: UUID | None, limit: int)
 def variant_of(row: sa.Row[Any]) -> Variant:
     """A row of `variants` as a value."""
     columns = {field: getattr(row, field) for field in Variant.__struct_fields__}
-    return Variant(**{**columns, "adapters": msgspec.convert(row.adapters, list[Adapter])})
+    return Variant(**{**columns, **{each: msgspec.convert(columns[each], kind) for each, kind in _STRUCTURED.items()}})
 
 
 def plan_of(row: sa.Row[Any]) -> Plan:

@@ -26,6 +26,8 @@ variants = workspace_table(
     sa.Column("adapters", JSONB, nullable=False),
     sa.Column("system_prompt", sa.Text),
     sa.Column("parameters", JSONB, nullable=False),
+    sa.Column("alternatives", JSONB, nullable=False, server_default="[]"),
+    sa.Column("routing", JSONB, nullable=False, server_default="{}"),
     created_at(),
     sa.ForeignKeyConstraint(["workspace_id", "endpoint_id"], ["endpoints.workspace_id", "endpoints.id"]),
     app="select, insert",

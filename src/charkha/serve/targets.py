@@ -7,6 +7,7 @@ from uuid import UUID
 
 from charkha.core.targets import VersionTarget
 from charkha.serve.domain import bucket
+from charkha.serve.routing.domain import ANYTHING, PLAIN, Reach, Routing
 
 __all__ = ["Blend", "Route", "Target", "VersionTarget"]
 
@@ -23,7 +24,8 @@ class Blend(NamedTuple):
 class Target:
     """One way to answer: a model on an engine, with what is blended on it, said before it and set by default.
 
-    Without an endpoint (a version or a base model called by its name) nothing of the content is kept.
+    Without an endpoint (a version or a base model called by its name) nothing of the content is kept. `alternatives`
+    are the other ways of the same variant, as targets that have neither adapters nor alternatives.
     """
 
     engine: str
@@ -39,6 +41,9 @@ class Target:
     variant: str = ""
     variant_id: UUID | None = None
     keeps_content: bool = False
+    reach: Reach = ANYTHING
+    routing: Routing = PLAIN
+    alternatives: tuple["Target", ...] = ()
 
     @classmethod
     def of_version(cls, version: VersionTarget) -> "Target":

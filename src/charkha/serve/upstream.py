@@ -1,13 +1,11 @@
-"""Calls to engines: through a restart, with the adapters they need, and with their failures made ours.
+"""Calls to engines: with the adapters they need, and with their failures made ours.
 
-Nothing has been sent to the client while this module works, so whatever it tries again the client never sees.
+What is done about a failure is not decided here: `charkha.serve.routing` tries again, and elsewhere.
 """
 
 import asyncio
 import functools
 import io
-import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -15,7 +13,7 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
-from charkha.core.errors import CharkhaError, Invalid, TooLarge, Unavailable
+from charkha.core.errors import CharkhaError, Invalid, LimitReached, TooLarge, Unavailable
 from charkha.serve.ports import Engine, UpstreamCall
 from charkha.serve.targets import Target
 
@@ -24,9 +22,8 @@ EnsureAdapter = Callable[[str, str, UUID, UUID | None], Awaitable[None]]
 
 MAX_ANSWER_BYTES = 64 * 2**20
 _MAX_ERROR_BYTES = 64 * 2**10
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
-_BREAKS = 2  # a request that broke its engine this often is not tried again: it may be what breaks it
-_PASSED_ON = frozenset({400, 413, 422, 429})
+_LONGEST_REST = 3_600.0
+_PASSED_ON = frozenset({400, 413, 422})
 _LARGE = 2**19
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
@@ -37,10 +34,48 @@ class EngineFailed(CharkhaError):
     status, code = 502, "engine_failed"
 
 
-class EngineStarting(Unavailable):
+class EngineErred(EngineFailed):
+    """The engine says that it failed (5xx); the next time it may not."""
+
+
+class EngineRejects(EngineFailed):
+    """The engine lives, but does not answer us: a wrong key, a model that it does not have."""
+
+
+class EngineAway(Unavailable):
+    """The engine cannot be reached: nothing of the request has come to it."""
+
+    code = "engine_unavailable"
+
+
+class EngineBroke(Unavailable):
+    """The engine broke the connection off before it answered: it may have begun to work on the request."""
+
+    code = "engine_unavailable"
+
+
+class EngineStarting(EngineAway):
     """The engine's process answers, but has not loaded its model yet."""
 
     code = "engine_starting"
+
+
+class EngineBusy(Unavailable):
+    """The engine is there and says that it cannot take the request now."""
+
+    code = "engine_unavailable"
+
+
+class EngineThrottles(LimitReached):
+    """The engine has had too many requests from us. `rest`: seconds that it asked for, None where it did not say."""
+
+    def __init__(self, message: str, *, code: str | None, param: str | None, rest: float | None) -> None:
+        super().__init__(message, remedy="Try again later.", code=code, retry_after=int(-(-(rest or 1) // 1)))
+        self.param, self.rest = param, rest
+
+
+class CannotAnswer(Invalid):
+    """The engine was not asked, since it cannot do what the request is for."""
 
 
 class AdapterMissing(CharkhaError):
@@ -50,46 +85,30 @@ class AdapterMissing(CharkhaError):
 
 
 class Upstream:
-    """Posts requests to engines. `patience` is how long, in seconds, an engine may take to come back."""
+    """Posts requests to engines."""
 
     def __init__(
-        self,
-        engines: Mapping[str, Engine],
-        session: aiohttp.ClientSession,
-        ensure_adapter: EnsureAdapter,
-        *,
-        patience: float,
+        self, engines: Mapping[str, Engine], session: aiohttp.ClientSession, ensure_adapter: EnsureAdapter
     ) -> None:
-        self._engines, self._session, self._patience = engines, session, patience
+        self._engines, self._session = engines, session
         self._ensure_adapter = ensure_adapter
         self._ensuring: dict[tuple[UUID, str, str], asyncio.Future[None]] = {}
 
     async def post(self, target: Target, path: str, body: dict[str, Any], workspace_id: UUID) -> aiohttp.ClientResponse:
         """The engine's answer, of status 200, its body unread; whoever gets it closes it. Raises our errors."""
         try:
-            return await self._through_restarts(target, path, body)
+            return await self._answer(target, path, body)
         except AdapterMissing:
             await self._ensure(target, workspace_id)
-            return await self._through_restarts(target, path, body)
-
-    async def _through_restarts(self, target: Target, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        give_up, pause, breaks = time.monotonic() + self._patience, _FIRST_PAUSE, 0
-        while True:
-            over = time.monotonic() + pause > give_up
-            try:
-                return await self._answer(target, path, body)
-            except (aiohttp.ClientConnectionError, ConnectionError) as error:
-                breaks += not isinstance(error, aiohttp.ClientConnectorError | ConnectionError)
-                if breaks >= _BREAKS or over:
-                    raise _unreachable(target.engine) from error
-            except EngineStarting:
-                if over:
-                    raise
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            return await self._answer(target, path, body)
 
     async def _answer(self, target: Target, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        response = await self._once(self._call(target, path, body))
+        try:
+            response = await self._once(self._call(target, path, body))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionError) as error:
+            raise EngineAway(_unreachable(target.engine), remedy=_RESTARTED) from error
+        except aiohttp.ClientError as error:
+            raise EngineBroke(_unreachable(target.engine), remedy=_RESTARTED) from error
         if response.status == 200:
             return response
         raise await _failure(response, target.engine)
@@ -104,7 +123,7 @@ class Upstream:
         try:
             return engine.upstream(path, body, [(part.digest, part.weight) for part in target.adapters])
         except ValueError as error:
-            raise Invalid(
+            raise CannotAnswer(
                 f"The engine '{target.engine}' refuses this: {error}.",
                 remedy="Ask for what it can do, or give the endpoint a version for another engine.",
             ) from error
@@ -150,6 +169,9 @@ async def _failure(response: aiohttp.ClientResponse, engine: str) -> CharkhaErro
             told = _Failure()
     if response.status == 409 and told.code == AdapterMissing.code:
         return AdapterMissing(f"The engine '{engine}' does not hold the adapter.", remedy="Try again.")
+    if response.status == 429:
+        message = told.message or f"The engine '{engine}' has too many requests."
+        return EngineThrottles(message, code=told.code, param=told.param, rest=_rest(response))
     if response.status in _PASSED_ON:
         refused = Invalid(
             told.message or f"The engine '{engine}' refused the request.", param=told.param, code=told.code
@@ -159,10 +181,18 @@ async def _failure(response: aiohttp.ClientResponse, engine: str) -> CharkhaErro
     if response.status == 503 and told.code == EngineStarting.code:
         return EngineStarting(f"The engine '{engine}' is starting.", remedy="Try again.")
     if response.status == 503:
-        return Unavailable(f"The engine '{engine}' is not ready.", remedy="Try again.", code="engine_unavailable")
-    return EngineFailed(
-        f"The engine '{engine}' failed with status {response.status}.", remedy="Try again; its log says more."
-    )
+        return EngineBusy(f"The engine '{engine}' is not ready.", remedy="Try again.")
+    kind = EngineErred if response.status >= 500 else EngineRejects
+    return kind(f"The engine '{engine}' failed with status {response.status}.", remedy="Try again; its log says more.")
+
+
+def _rest(response: aiohttp.ClientResponse) -> float | None:
+    """The seconds of a `Retry-After`, where it tells any."""
+    try:
+        seconds = float(response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return min(seconds, _LONGEST_REST) if seconds >= 0 else None
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -182,9 +212,8 @@ class _Failure(msgspec.Struct, frozen=True):
         return cls(**{field: value for field, value in texts.items() if isinstance(value, str)})
 
 
-def _unreachable(engine: str) -> Unavailable:
-    return Unavailable(
-        f"The engine '{engine}' cannot be reached.",
-        remedy="It is restarted if it is ours; try again.",
-        code="engine_unavailable",
-    )
+_RESTARTED = "It is restarted if it is ours; try again."
+
+
+def _unreachable(engine: str) -> str:
+    return f"The engine '{engine}' cannot be reached."

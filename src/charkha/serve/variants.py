@@ -14,6 +14,7 @@ from charkha.core.ids import uuid7
 from charkha.kit.db import Tx
 from charkha.serve.dialects.openai import check_parameters
 from charkha.serve.domain import Adapter, Variant, check_variant
+from charkha.serve.routing.domain import PLAIN, Alternative, Routing, check_routing
 from charkha.serve.versions import FIRST_BASE, Versions
 
 
@@ -37,6 +38,8 @@ class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
     adapters: list[BlendSpec] = []
     system_prompt: str | None = None
     parameters: dict[str, Any] = {}
+    alternatives: list[Alternative] = []
+    routing: Routing = PLAIN
 
 
 async def make(
@@ -64,8 +67,11 @@ async def make(
         adapters=await blended(tx, blend, engine=engine, model=model, versions=versions),
         system_prompt=spec.system_prompt if spec.system_prompt is not None else (of.system_prompt if of else None),
         parameters=spec.parameters,
+        alternatives=spec.alternatives,
+        routing=spec.routing,
     )
     check(variant)
+    check_routing(variant.alternatives, variant.routing, engines)
     return variant
 
 
@@ -87,4 +93,5 @@ async def blended(tx: Tx, blend: Sequence[BlendSpec], *, engine: str, model: str
 def check(variant: Variant) -> None:
     """Raise Invalid for a variant that could not be served."""
     check_variant(variant.name, variant.adapters, variant.system_prompt)
-    check_parameters(variant.parameters)
+    for parameters in (variant.parameters, *(each.parameters for each in variant.alternatives)):
+        check_parameters(parameters)
