@@ -62,7 +62,7 @@ class Rig:
         self.keys = KeyService(secrets)
         self.snapshots = Snapshots(database)
         self.authenticator = Authenticator(secrets, self.snapshots)
-        self.endpoints = EndpointService(EventLog(database, jobs), NoVersions(), {"local"})
+        self._events = EventLog(database, jobs)
         self.model, self.engine = FakeModel(), FakeEngine("")
         self.versions: dict[tuple[UUID, str], VersionTarget] = {}
         self.ensured: set[tuple[str, str, UUID, UUID | None]] = set()
@@ -73,6 +73,9 @@ class Rig:
     async def start(self, stack: AsyncExitStack, limits: GatewayLimits, others: dict[str, Engine]) -> None:
         """Prepare the database, then serve engine and gateway. `others` are engines besides, by their models' names."""
         await self._people()
+        self.endpoints = EndpointService(
+            self._events, NoVersions(), {"local", *(each.name for each in others.values())}
+        )
         self.snapshots.register("keys", keyring.load)
         self.snapshots.register(routes.ROUTES, routes.load)
         self.snapshots.register(routes.VERSIONS, self._versions)

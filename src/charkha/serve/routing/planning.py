@@ -68,10 +68,11 @@ class Planner:
         usable = [way for way in usable if way.target.engine not in drained]
         if not usable:
             raise _all_drained([way.target for way in ways])
-        health = self._engines[preferred.target.engine]
-        skipped = "drained" if preferred.target.engine in drained else health.why_not(time.monotonic())
-        several = bool(own.alternatives)
-        return Choice(usable, preferred, own.routing, several, skipped, fair)
+        skipped = None if usable[0] is preferred else self._why_not(preferred.target.engine, drained)
+        return Choice(usable, preferred, own.routing, bool(own.alternatives), skipped, fair)
+
+    def _why_not(self, engine: str, drained: Collection[str]) -> str:
+        return "drained" if engine in drained else self._engines[engine].why_not(time.monotonic())
 
     def _way(self, caller: Principal, asked: Order, target: Target, size: int, tally: Tally) -> Way:
         own = asked.request.target

@@ -39,10 +39,11 @@ class Router:
                     return await self._at(journey, way)
                 except TryFailed:
                     pass  # noted in the journey
-            if not journey.left or time.monotonic() + pause > give_up:
+            left = give_up - time.monotonic()
+            if not journey.left or left <= 0:
                 assert journey.error is not None, "a way that is left alone has failed"
                 raise journey.error
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(min(pause * random.uniform(0.5, 1.0), left))
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _at(self, journey: Journey[Answer], way: Way) -> Answer:
