@@ -25,13 +25,36 @@ class EngineDeps:
     token: str
 
 
+class Translator(Protocol):
+    """Tells one answer of another API in OpenAI's words, as it comes. `status` is called first, `end` last.
+
+    Nothing is raised: what makes no sense is told as an error in OpenAI's form, `{"error": {…}}`.
+    """
+
+    def status(self, status: int) -> int:
+        """The status that OpenAI's API would have answered with."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """What the next piece of the body becomes; it may be cut anywhere."""
+        ...
+
+    def end(self) -> bytes:
+        """What is to be told once the body has ended."""
+        ...
+
+
 @dataclass(frozen=True)
 class UpstreamCall:
-    """One POST that the gateway makes to an engine; the answer streams back as the engine sends it."""
+    """One POST that the gateway makes to an engine; the answer streams back as the engine sends it.
+
+    An engine that does not speak OpenAI's API brings in `answers` what makes a translator of the answer.
+    """
 
     url: str
     headers: dict[str, str]
     body: bytes
+    answers: Callable[[], Translator] | None = None
 
 
 @dataclass(frozen=True)
