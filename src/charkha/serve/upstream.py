@@ -112,7 +112,8 @@ class Upstream:
 
     async def _once(self, call: UpstreamCall) -> aiohttp.ClientResponse:
         data = call.body if len(call.body) < _LARGE else io.BytesIO(call.body)  # aiohttp writes this one piece by piece
-        response = await self._session.post(
+        session = self._session if call.session is None else call.session()
+        response = await session.post(
             call.url, data=data, headers=call.headers, allow_redirects=False, timeout=_TIMEOUT
         )
         return translated(response, call)

@@ -3,7 +3,6 @@
 Owns the address, the key and the headers; `anthropic_requests` and `anthropic_answers` translate.
 """
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
 from charkha.serve.engines.anthropic_answers import StreamedAnswer, WholeAnswer
 from charkha.serve.engines.anthropic_requests import countable, message_of
+from charkha.serve.engines.provider_keys import provider_key
 from charkha.serve.ports import COUNT_PATH, EngineDeps, EngineHealth, UpstreamCall
 
 name = "anthropic"
 VERSION = "2023-06-01"
+HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 _CHAT = "/v1/chat/completions"
 
 
@@ -41,10 +42,7 @@ class Config(BaseModel):
 
 def build(config: Config, deps: EngineDeps) -> "Anthropic":
     """The engine. Raises ValueError if the environment variable that is to hold the key is not set."""
-    key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
-    if config.api_key_env and not key:
-        raise ValueError(f"the environment variable {config.api_key_env} is not set; set it, or api_key_env to ''")
-    return Anthropic(config, deps, key)
+    return Anthropic(config, deps, provider_key(deps, config.api_key_env))
 
 
 class Anthropic:
@@ -80,8 +78,10 @@ class Anthropic:
     async def health(self) -> EngineHealth:
         """Ready when the service lists its models."""
         try:
-            url = f"{self._url}/models?limit=1"
-            async with self._deps.session().get(url, headers=self._headers, allow_redirects=False) as response:
+            session, url = self._deps.session(), f"{self._url}/models?limit=1"
+            async with session.get(
+                url, headers=self._headers, allow_redirects=False, timeout=HEALTH_TIMEOUT
+            ) as response:
                 return EngineHealth(response.status == 200, detail=f"status {response.status}")
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             return EngineHealth(False, detail=f"{type(error).__name__}: {error}")
