@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from charkha.app import settings
+from charkha.app.http import Front
 from charkha.app.installation import Installation
 from charkha.app.serving import served
 from charkha.app.wiring import Wiring
@@ -47,8 +48,9 @@ class Provider(FakeModel):
 class House:
     """The gateway, its owner and its application; `provider` is on an allowed host, `inside` beside it, on none."""
 
-    def __init__(self, wiring: Wiring, owner: httpx.AsyncClient, application: httpx.AsyncClient) -> None:
-        self.wiring, self.owner, self.application = wiring, owner, application
+    def __init__(self, wiring: Wiring, app: Front, keys: list[str], *clients: httpx.AsyncClient) -> None:
+        self.wiring, self.app, self.owner_key = wiring, app, keys[0]
+        self.owner, self.application = clients
         self.provider, self.inside = Provider(), Provider()
         self.url = self.inside_port = ""
 
@@ -82,6 +84,7 @@ async def house(urls: Urls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     first = await wiring.directory.first_run()
     assert first is not None
     app = served(wiring)
+    keys = [first.operator.key, first.application.key]
     async with AsyncExitStack() as stack:
         await app._start()
         stack.push_async_callback(app._stop)
@@ -92,9 +95,9 @@ async def house(urls: Urls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                     transport=transport, base_url="http://127.0.0.1", headers={"authorization": f"Bearer {key}"}
                 )
             )
-            for key in (first.operator.key, first.application.key)
+            for key in keys
         ]
-        house = House(wiring, *clients)
+        house = House(wiring, app, keys, *clients)
         house.url = await stack.enter_async_context(serving(house.provider)) + "/v1"
         inside = await stack.enter_async_context(serving(house.inside))
         house.inside_port = inside.rpartition(":")[2]
