@@ -219,7 +219,7 @@ class Echo:
 async def running(at: Installation, address: str = "") -> AsyncIterator[tuple[Wiring, Front, HoldingEngine]]:
     """The product on an installation, with an engine that echoes, at `address`, in place of a real one."""
     engine, wiring = HoldingEngine(address), Wiring(at)
-    wiring.engines["local"] = engine
+    wiring.engines.fixed["local"] = engine
     app = served(wiring)
     await app._start()
     try:

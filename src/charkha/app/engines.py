@@ -13,13 +13,20 @@ from uuid import UUID
 import aiohttp
 
 from charkha.app.installation import Installation
+from charkha.app.settings import Settings
 from charkha.core.errors import CharkhaError, NotFound
 from charkha.kit import egress, telemetry
 from charkha.kit.blobs import Blobs
 from charkha.kit.plugins import boundary, configured, load
+from charkha.kit.snapshot import Snapshots
 from charkha.release.ports import Loadable
 from charkha.serve.engines.models import find_model
 from charkha.serve.ports import Engine, EngineDeps
+from charkha.serve.providers.domain import EngineView
+from charkha.serve.providers.living import BaseModels, Builder, Engines
+from charkha.serve.providers.service import EngineService
+from charkha.serve.providers.store import ENGINES
+from charkha.serve.providers.store import load as load_engines
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts on which engines of our own listen, and which our egress rules would else refuse."""
@@ -28,12 +35,16 @@ log = telemetry.logger(__name__)
 
 
 class Sessions:
-    """The one HTTP session of this process's event loop: to engines on this machine and to those that settings name."""
+    """The HTTP sessions of this process's event loop: one to engines on this machine and to those that settings name,
+    and one, `guarded`, to engines of the database, which may be on public hosts and on those that the operator allows.
+    """
 
     def __init__(self, installation: Installation) -> None:
         urls = [str(engine.options.get("url", "")) for engine in installation.settings.engines.values()]
         self._hosts = (*LOCAL, *(urlsplit(url).hostname or "" for url in urls))
+        self._allowed = installation.settings.allowed_engine_hosts
         self._session: aiohttp.ClientSession | None = None
+        self._guarded: aiohttp.ClientSession | None = None
 
     def __call__(self) -> aiohttp.ClientSession:
         """The session, opened on first use."""
@@ -45,10 +56,17 @@ class Sessions:
         """Another session, for whoever closes it."""
         return egress.session(allowed_hosts=self._hosts)
 
+    def guarded(self) -> aiohttp.ClientSession:
+        """The session of engines whose address was not the operator's to choose."""
+        if self._guarded is None or self._guarded.closed:
+            self._guarded = egress.session(allowed_hosts=self._allowed)
+        return self._guarded
+
     async def close(self) -> None:
-        """Close it."""
-        if self._session is not None:
-            await self._session.close()
+        """Close them."""
+        for session in (self._session, self._guarded):
+            if session is not None:
+                await session.close()
 
 
 def engine_token(installation: Installation) -> str:
@@ -75,6 +93,38 @@ def base_models(installation: Installation) -> dict[str, tuple[str, str]]:
         config = configured(plugin, {"name": name, **chosen.options})
         models = [config.model_name] if hasattr(config, "model_name") else list(config.models)
         found |= {model: (name, model) for model in models if model not in found}
+    return found
+
+
+def all_engines(
+    installation: Installation, sessions: Sessions, snapshots: Snapshots
+) -> tuple[Engines, BaseModels, EngineService]:
+    """The engines of the settings and of the database, the models that they bring along, and what changes the latter."""
+    deps = EngineDeps(sessions.guarded, installation.home, "")
+    builder, settings = Builder(installation.secrets, deps), installation.settings
+    engines = Engines(built_engines(installation, sessions), snapshots, builder)
+    snapshots.register(ENGINES, load_engines)
+    service = EngineService(
+        engines, builder, snapshots, settings=_views(settings), allowed_hosts=settings.allowed_engine_hosts
+    )
+    return engines, BaseModels(base_models(installation), snapshots), service
+
+
+def _views(settings: Settings) -> list[EngineView]:
+    """The engines of the settings as they are told of; a plugin's options may be secrets, so they are not."""
+    found = []
+    for name, chosen in settings.engines.items():
+        plugin = load("engines", chosen.plugin)
+        config = configured(plugin, {"name": name, **chosen.options})
+        models = getattr(config, "models", None) or {getattr(config, "model_name", ""): ""}
+        url = urlsplit(str(getattr(config, "url", "")))
+        address = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}" if url.scheme else None
+        told = {ours: theirs or ours for ours, theirs in models.items() if ours}
+        found.append(
+            EngineView(
+                id=None, name=name, source="settings", plugin=chosen.plugin, url=address, models=told, options={}
+            )
+        )
     return found
 
 
@@ -126,8 +176,9 @@ class Fleet:
 
     async def adapters(self) -> dict[str, list[str]]:
         """The adapters that each engine holds; an engine that does not answer holds none."""
-        held = await asyncio.gather(*(self._held(engine) for engine in self._engines.values()))
-        return dict(zip(self._engines, held, strict=True))
+        engines = dict(self._engines)  # others may come and go meanwhile
+        held = await asyncio.gather(*(self._held(engine) for engine in engines.values()))
+        return dict(zip(engines, held, strict=True))
 
     async def _held(self, engine: Engine) -> list[str]:
         try:

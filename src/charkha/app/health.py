@@ -1,6 +1,8 @@
 """Is it alive, is it ready, what is it doing: the routes that probes, dashboards and `charkha status` read."""
 
+import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +19,7 @@ from charkha.kit.snapshot import Snapshots, serving
 from charkha.serve.ports import Engine
 
 
-def router(database: Database, snapshots: Snapshots, engines: dict[str, Engine], access: Access) -> Router:
+def router(database: Database, snapshots: Snapshots, engines: Mapping[str, Engine], access: Access) -> Router:
     """The routes of health."""
     api = Router(tags=["health"])
 
@@ -52,12 +54,19 @@ def router(database: Database, snapshots: Snapshots, engines: dict[str, Engine],
             "version": __version__,
             "snapshot": snapshots.version,
             "gateways": await serving(database),
-            "engines": {name: await _engine(engine) for name, engine in engines.items()},
+            "engines": await _engines(engines),
             "jobs": dict(sum((Counter(states) for states in queues.values()), Counter())),
             "queues": queues,
         }
 
     return api
+
+
+async def _engines(engines: Mapping[str, Engine]) -> dict[str, Any]:
+    """What each engine says of itself, all asked at once: one that does not answer keeps no other waiting."""
+    asked = dict(engines)  # others may come and go meanwhile
+    told = await asyncio.gather(*(_engine(engine) for engine in asked.values()))
+    return dict(zip(asked, told, strict=True))
 
 
 async def _engine(engine: Engine) -> dict[str, Any]:

@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     tls_cert: Path | None = Field(None, description="file of the certificate chain (PEM)")
     tls_key: Path | None = Field(None, description="file of its private key (PEM)")
     allowed_hosts: Words = Field((), description="host names that clients may use, besides the loopback ones")
+    allowed_engine_hosts: Words = Field(
+        (), description="hosts on private networks, or without TLS, that engines added over the API may be on"
+    )
     api_processes: int = Field(1, ge=1, le=256, description="gateway processes")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity that is logged")
     log_json: bool | None = Field(None, description="logs as JSON lines; by default unless stderr is a terminal")

@@ -3,7 +3,7 @@
 from charkha import loop
 from charkha.app.answers import GatewayAnswers
 from charkha.app.bridges import AbsentAdapters, JudgedTraffic, RankedVersions, ServedVersions, TrainableEndpoints
-from charkha.app.engines import Fleet, ModelsOnDisk, Sessions, base_models, built_engines
+from charkha.app.engines import Fleet, ModelsOnDisk, Sessions, all_engines
 from charkha.app.installation import Installation
 from charkha.data.service import DatasetService
 from charkha.evaluate.jobs import Evaluator
@@ -52,8 +52,7 @@ class Wiring:
         self.blobs = Blobs(installation.blobs_url, installation.secrets)
         self.snapshots = Snapshots(self.database, reports=reports)
         self.authenticator = Authenticator(installation.secrets, self.snapshots)
-        self.engines = built_engines(installation, self.sessions)
-        self.bases = base_models(installation)
+        self.engines, self.bases, self.providers = all_engines(installation, self.sessions, self.snapshots)
         self.fleet = Fleet(self.engines, self.blobs)
         self.models = ModelsOnDisk(installation)
         self._build()

@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Refused(aiohttp.ClientConnectionError):
@@ -23,9 +24,21 @@ class Refused(aiohttp.ClientConnectionError):
 def is_public(address: str) -> bool:
     """Whether an IP address is reachable by anybody: not private, loopback, link-local, multicast or reserved."""
     parsed: Address = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = _carried(parsed) or parsed
     return parsed.is_global and not parsed.is_multicast
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address to which one that carries it leads: mapped, 6to4, or through a translator (RFC 6052)."""
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address.sixtofour
+
+
+def is_private_literal(host: str) -> bool:
+    """Whether a host is written as an address, and as one that is not public."""
+    return _is_address(host) and not is_public(host)
 
 
 class GuardedResolver(AbstractResolver):
@@ -58,7 +71,7 @@ class _GuardedConnector(aiohttp.TCPConnector):
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: Any) -> Any:
         host = (req.url.host or "").lower()
-        if host not in self._allowed_hosts and _is_address(host) and not is_public(host):
+        if host not in self._allowed_hosts and is_private_literal(host):
             raise Refused(f"{host} is a private address, and no engine in the settings has it")
         return await super().connect(req, traces, timeout)
 

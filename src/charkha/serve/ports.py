@@ -17,21 +17,48 @@ class EngineDeps:
     """What the host gives to an engine plugin.
 
     `session` returns the HTTP client of the running event loop (one that may reach the engine's address), `home` is the
-    directory of this installation, `token` the secret that an embedded engine's callers show.
+    directory of this installation, `token` the secret that an embedded engine's callers show. `api_key` is the
+    provider's key where Charkha keeps it ("" for none); else, where it is None, the plugin's configuration says.
     """
 
     session: Callable[[], aiohttp.ClientSession]
     home: Path
     token: str
+    api_key: str | None = None
+
+
+class Translator(Protocol):
+    """Tells one answer of another API in OpenAI's words, as it comes. `status` is called first, `end` last.
+
+    Nothing is raised: what makes no sense is told as an error in OpenAI's form, `{"error": {…}}`.
+    """
+
+    def status(self, status: int) -> int:
+        """The status that OpenAI's API would have answered with."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """What the next piece of the body becomes; it may be cut anywhere."""
+        ...
+
+    def end(self) -> bytes:
+        """What is to be told once the body has ended."""
+        ...
 
 
 @dataclass(frozen=True)
 class UpstreamCall:
-    """One POST that the gateway makes to an engine; the answer streams back as the engine sends it."""
+    """One POST that the gateway makes to an engine; the answer streams back as the engine sends it.
+
+    An engine that does not speak OpenAI's API brings in `answers` what makes a translator of the answer. `session` is
+    the HTTP client that the call has to go out by, where it is not the gateway's own.
+    """
 
     url: str
     headers: dict[str, str]
     body: bytes
+    answers: Callable[[], Translator] | None = None
+    session: Callable[[], aiohttp.ClientSession] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Boundary: `load` is the only reader of endpoints that crosses workspaces; everything after it is memory.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -107,12 +108,11 @@ def _alternative(own: Target, way: Alternative) -> Target:
 class Resolver:
     """Tells where a request for a model goes: an endpoint, else a registered version, else a base model.
 
-    `base_models` maps the names of the models that engines bring along to (engine, model).
+    `base_models` maps the names of the models that engines bring along to (engine, model), as it is at the moment.
     """
 
     def __init__(self, snapshots: Snapshots, base_models: Mapping[str, tuple[str, str]]) -> None:
-        self._snapshots = snapshots
-        self._base = {name: Target(engine, model) for name, (engine, model) in base_models.items()}
+        self._snapshots, self._base_models = snapshots, base_models
 
     def resolve(self, workspace_id: UUID, model: str, unit: str) -> Target:
         """The target of `model` for a unit (who keeps the variant that they were given). Raises NotFound."""
@@ -124,13 +124,14 @@ class Resolver:
         version = versions.get((workspace_id, model))
         if version is not None:
             return Target.of_version(version)
-        if model in self._base:
-            return self._base[model]
+        base = self._base_models.get(model)
+        if base is not None:
+            return _base_target(*base)
         raise unknown(model)
 
     def models(self, workspace_id: UUID) -> Sequence[ModelName]:
         """Every name that `model` may have in a workspace: endpoints, then versions and aliases, then base models."""
-        return [*self._names(workspace_id), *(ModelName(name, None) for name in self._base)]
+        return [*self._names(workspace_id), *(ModelName(name, None) for name in self._base_models)]
 
     def _names(self, workspace_id: UUID) -> Iterator[ModelName]:
         routes: Routes = self._snapshots.get(ROUTES)
@@ -141,6 +142,16 @@ class Resolver:
         for (owner, name), version in versions.items():
             if owner == workspace_id and name != str(version.version_id):
                 yield ModelName(name, version.version_id)
+
+
+@functools.lru_cache(maxsize=1024)
+def _base_target(engine: str, model: str) -> Target:
+    return Target(engine, model)
+
+
+def sends_to(routes: Routes, engine: str) -> int:
+    """How many endpoints' live plans send traffic to an engine."""
+    return sum(any(target.engine == engine for _, target in route.targets) for route in routes.values())
 
 
 def unknown(model: str) -> NotFound:

@@ -16,6 +16,7 @@ import msgspec
 from charkha.core.errors import CharkhaError, Invalid, LimitReached, TooLarge, Unavailable
 from charkha.serve.ports import Engine, UpstreamCall
 from charkha.serve.targets import Target
+from charkha.serve.translated import translated
 
 EnsureAdapter = Callable[[str, str, UUID, UUID | None], Awaitable[None]]
 """(engine, digest, workspace, version) → the engine holds the adapter. Raises one of our errors where it cannot."""
@@ -130,9 +131,11 @@ class Upstream:
 
     async def _once(self, call: UpstreamCall) -> aiohttp.ClientResponse:
         data = call.body if len(call.body) < _LARGE else io.BytesIO(call.body)  # aiohttp writes this one piece by piece
-        return await self._session.post(
+        session = self._session if call.session is None else call.session()
+        response = await session.post(
             call.url, data=data, headers=call.headers, allow_redirects=False, timeout=_TIMEOUT
         )
+        return translated(response, call)
 
     async def _ensure(self, target: Target, workspace_id: UUID) -> None:
         """Have the engine load what it lacks; requests that need the same adapter wait for one load."""

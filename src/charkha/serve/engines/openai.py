@@ -3,7 +3,6 @@
 Owns nothing but the translation of names: requests go out as they are, under the service's model name and key.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,9 +11,11 @@ import aiohttp
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
+from charkha.serve.engines.provider_keys import provider_key
 from charkha.serve.ports import EngineDeps, EngineHealth, UpstreamCall
 
 name = "openai"
+HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 
 
 class Config(BaseModel):
@@ -33,10 +34,7 @@ class Config(BaseModel):
 
 def build(config: Config, deps: EngineDeps) -> "OpenAICompatible":
     """The engine. Raises ValueError if the environment variable that is to hold the key is not set."""
-    key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
-    if config.api_key_env and not key:
-        raise ValueError(f"the environment variable {config.api_key_env} is not set; set it, or api_key_env to ''")
-    return OpenAICompatible(config, deps, key)
+    return OpenAICompatible(config, deps, provider_key(deps, config.api_key_env))
 
 
 class OpenAICompatible:
@@ -64,7 +62,10 @@ class OpenAICompatible:
     async def health(self) -> EngineHealth:
         """Ready when the service lists its models."""
         try:
-            async with self._deps.session().get(f"{self._url}/models", headers=self._headers) as response:
+            session = self._deps.session()
+            async with session.get(
+                f"{self._url}/models", headers=self._headers, allow_redirects=False, timeout=HEALTH_TIMEOUT
+            ) as response:
                 return EngineHealth(response.status == 200, detail=f"status {response.status}")
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             return EngineHealth(False, detail=f"{type(error).__name__}: {error}")
