@@ -33,6 +33,7 @@ class Sessions:
     def __init__(self, installation: Installation) -> None:
         urls = [str(engine.options.get("url", "")) for engine in installation.settings.engines.values()]
         self._hosts = (*LOCAL, *(urlsplit(url).hostname or "" for url in urls))
+        self._connections = 2 * installation.settings.limits.max_in_flight
         self._session: aiohttp.ClientSession | None = None
 
     def __call__(self) -> aiohttp.ClientSession:
@@ -43,7 +44,7 @@ class Sessions:
 
     def new(self) -> aiohttp.ClientSession:
         """Another session, for whoever closes it."""
-        return egress.session(allowed_hosts=self._hosts)
+        return egress.session(allowed_hosts=self._hosts, connections=self._connections)
 
     async def close(self) -> None:
         """Close it."""
