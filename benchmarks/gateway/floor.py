@@ -1,6 +1,6 @@
 """The floor: the least that a proxy in Python has to do, and so the most that a gateway in Python can reach.
 
-Raw ASGI under uvicorn (uvloop, httptools), with the settings of Charkha's own server; a key checked by HMAC; the body read once;
+Raw ASGI under uvicorn (uvloop, httptools), set as Charkha sets its own; a key checked by HMAC; the body read once;
 one record in a file; aiohttp to the upstream; the answer's usage read. No limits, no routes, no metrics, no deadline.
 """
 

@@ -7,6 +7,7 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import aiohttp
 
 from charkha.app.installation import Installation
 from charkha.core.errors import CharkhaError, NotFound
-from charkha.kit import egress, telemetry
+from charkha.kit import egress, telemetry, wire
 from charkha.kit.blobs import Blobs
 from charkha.kit.plugins import boundary, configured, load
 from charkha.release.ports import Loadable
@@ -33,7 +34,6 @@ class Sessions:
     def __init__(self, installation: Installation) -> None:
         urls = [str(engine.options.get("url", "")) for engine in installation.settings.engines.values()]
         self._hosts = (*LOCAL, *(urlsplit(url).hostname or "" for url in urls))
-        self._connections = 2 * installation.settings.limits.max_in_flight
         self._session: aiohttp.ClientSession | None = None
 
     def __call__(self) -> aiohttp.ClientSession:
@@ -44,7 +44,11 @@ class Sessions:
 
     def new(self) -> aiohttp.ClientSession:
         """Another session, for whoever closes it."""
-        return egress.session(allowed_hosts=self._hosts, connections=self._connections)
+        return egress.session(allowed_hosts=self._hosts)
+
+    def wire(self) -> aiohttp.ClientSession:
+        """The hot path's own client, for whoever closes it: of a session it has what a gateway asks for."""
+        return cast(aiohttp.ClientSession, wire.Session(allowed_hosts=self._hosts))
 
     async def close(self) -> None:
         """Close it."""
