@@ -4,8 +4,9 @@ Reads memory alone. Raises our errors; nothing has been written or sent when it 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import msgspec
 
 from charkha.core.errors import Invalid
 from charkha.core.records import Operation
@@ -28,8 +29,7 @@ class Surface(NamedTuple):
     operation: Operation
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
 
     `telling` tells the answer in the client's dialect; None where the engine's own words are the client's.

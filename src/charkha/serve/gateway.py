@@ -24,7 +24,7 @@ from charkha.kit.snapshot import Snapshots
 from charkha.kit.spool import SpoolWriter
 from charkha.serve import catalogue, metrics
 from charkha.serve.admission import Admission, Order, Surface, check_content
-from charkha.serve.asgi import REQUEST_ID, ClientGone, Headers, Receive, Reply, Scope, Send, read_body
+from charkha.serve.asgi import REQUEST_ID, ClientGone, Deadline, Headers, Receive, Reply, Scope, Send, read_body
 from charkha.serve.bounds import Bound, bound
 from charkha.serve.counting import TokenCounter
 from charkha.serve.dialects import anthropic, openai, responses
@@ -215,7 +215,7 @@ class Gateway:
 
     async def _content(self, receive: Receive, headers: Headers) -> bytes:
         try:
-            async with asyncio.timeout(self._limits.request_seconds):
+            with Deadline(self._limits.request_seconds):
                 return await read_body(receive, headers, self._limits.max_body_bytes)
         except TimeoutError as error:
             raise SlowBody("The body did not arrive in time.", remedy="Send it faster, or less of it.") from error
