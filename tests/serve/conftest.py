@@ -23,7 +23,7 @@ from charkha.govern.limits import store as limit_store
 from charkha.govern.limits.leases import Leases
 from charkha.govern.limits.meter import Meter
 from charkha.govern.prices import service as price_service
-from charkha.kit import egress, spool
+from charkha.kit import egress, spool, wire
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database, Tx
 from charkha.kit.eventlog import EventLog
@@ -89,7 +89,7 @@ class Rig:
             snapshots=self.snapshots,
             engines={"local": self.engine, **{engine.name: engine for engine in others.values()}},
             base_models={"tiny": ("local", "tiny"), **{each: (others[each].name, each) for each in others}},
-            session_factory=lambda: egress.session(allowed_hosts=["127.0.0.1"]),
+            session_factory=lambda: wire.Session(allowed_hosts=["127.0.0.1"]),
             spool=spool.SpoolWriter(self.directory, "test"),
             secrets=self.secrets,
             limits=limits,

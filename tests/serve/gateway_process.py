@@ -14,7 +14,7 @@ from charkha.govern.limits import store as limit_store
 from charkha.govern.limits.leases import Leases
 from charkha.govern.limits.meter import Meter
 from charkha.govern.prices import service as price_service
-from charkha.kit import egress
+from charkha.kit import wire
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
 from charkha.kit.snapshot import Snapshots
@@ -53,7 +53,7 @@ async def main(url: str, spool: str, secrets_home: str, upstream: str) -> None:
         snapshots=snapshots,
         engines={"local": FakeEngine(upstream)},
         base_models={"tiny": ("local", "tiny")},
-        session_factory=lambda: egress.session(allowed_hosts=["127.0.0.1"]),
+        session_factory=lambda: wire.Session(allowed_hosts=["127.0.0.1"]),
         spool=SpoolWriter(Path(spool) / holder, holder),
         secrets=secrets,
         limits=GatewayLimits(drain_seconds=2),

@@ -7,6 +7,7 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import aiohttp
 from charkha.app.installation import Installation
 from charkha.app.settings import Settings
 from charkha.core.errors import CharkhaError, NotFound
-from charkha.kit import egress, telemetry
+from charkha.kit import egress, telemetry, wire
 from charkha.kit.blobs import Blobs
 from charkha.kit.plugins import boundary, configured, load
 from charkha.kit.snapshot import Snapshots
@@ -61,6 +62,10 @@ class Sessions:
         if self._guarded is None or self._guarded.closed:
             self._guarded = egress.session(allowed_hosts=self._allowed)
         return self._guarded
+
+    def wire(self) -> aiohttp.ClientSession:
+        """The hot path's own client, for whoever closes it: of a session it has what a gateway asks for."""
+        return cast(aiohttp.ClientSession, wire.Session(allowed_hosts=self._hosts))
 
     async def close(self) -> None:
         """Close them."""

@@ -22,6 +22,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MAX_BODY = 64 * 2**20
+_MOST_NAMES = 1_024
 
 
 def control_plane(routers: Iterable[Router]) -> FastAPI:
@@ -50,6 +51,7 @@ class Front:
         """`console` answers below /console; without it `control` does."""
         self._gateway, self._control, self._console = gateway, control, console
         self._hosts = _LOOPBACK | {host.lower() for host in hosts}
+        self._addressed: set[bytes] = set()  # Host headers that were found to be ours
         self._start, self._stop = start, stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,11 +77,24 @@ class Front:
             await self._control(scope, _capped(receive), send)
 
     def _is_ours(self, scope: Scope) -> bool:
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        names = [_host_name(headers.get(b"host", b"").decode("latin-1"))]
+        host, origin = b"", b""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value
+        if origin or host not in self._addressed:
+            if not self._are_ours(host, origin):
+                return False
+            if len(self._addressed) < _MOST_NAMES:
+                self._addressed.add(host)
+        return True
+
+    def _are_ours(self, host: bytes, origin: bytes) -> bool:
+        """As somebody says who they address, and as a browser says whose page asks."""
+        names = [_host_name(host.decode("latin-1"))]
         if origin:
-            names.append(urlsplit(origin).hostname or "")
+            names.append(urlsplit(origin.decode("latin-1")).hostname or "")
         return all(name.lower() in self._hosts for name in names)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ MAC under the workspace's key, so that feedback that names another workspace's i
 refused at once and without a database read. It stays a valid UUIDv7: 48 bits of milliseconds, 50 random bits.
 """
 
-import hashlib
+import functools
 import hmac
 import os
 import time
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from charkha.core.errors import Invalid
+from charkha.core.mac import Mac
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC_BITS = 24
@@ -22,20 +23,28 @@ _LAST = UUID(int=2**128 - 1)
 
 def uuid7(milliseconds: int | None = None) -> UUID:
     """A new UUIDv7 for `milliseconds` since the epoch (default: now)."""
+    return UUID(int=_number7(milliseconds))
+
+
+def _number7(milliseconds: int | None) -> int:
     ms = time.time_ns() // 1_000_000 if milliseconds is None else milliseconds
     value = (ms & ((1 << 48) - 1)) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0b11 << 62) | 0b10 << 62)
+    return value & ~(0b11 << 62) | 0b10 << 62
+
+
+@functools.lru_cache(4_096)
+def _keyed(key: bytes) -> Mac:
+    return Mac(key)
 
 
 def _mac(prefix: int, key: bytes) -> int:
-    digest = hmac.digest(key, prefix.to_bytes(13), hashlib.sha256)
-    return int.from_bytes(digest[:3])
+    return int.from_bytes(_keyed(key)(prefix.to_bytes(13))[:3])
 
 
 def mint(key: bytes, milliseconds: int | None = None) -> UUID:
     """A new inference id for the workspace whose id key is `key`."""
-    prefix = uuid7(milliseconds).int >> _MAC_BITS
+    prefix = _number7(milliseconds) >> _MAC_BITS
     return UUID(int=prefix << _MAC_BITS | _mac(prefix, key))
 
 

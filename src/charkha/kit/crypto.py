@@ -12,6 +12,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from charkha.core.errors import Misconfigured
+from charkha.core.mac import Mac
 
 _BYTES = 32
 
@@ -20,7 +21,7 @@ class Secrets:
     """The master key and the pepper, and everything that is derived from them."""
 
     def __init__(self, master: bytes, pepper: bytes) -> None:
-        self._master, self._pepper = master, pepper
+        self._master, self._peppered = master, Mac(pepper)
 
     @classmethod
     def load(cls, directory: Path) -> "Secrets":
@@ -35,7 +36,7 @@ class Secrets:
 
     def hash_token(self, token: str) -> bytes:
         """What is stored of an API key: HMAC-SHA-256 under the pepper."""
-        return hmac.digest(self._pepper, token.encode(), hashlib.sha256)
+        return self._peppered(token.encode())
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
         """Encrypt with AES-256-GCM; `context` (workspace, row, column) must be the same to open it again."""

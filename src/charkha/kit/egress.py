@@ -51,7 +51,7 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of `host`. Raises Refused where one of them is private and the host is not allowed."""
+        """The addresses of `host`, itself if it is one. Raises Refused where one is private and the host is not allowed."""
         found = await self._inner.resolve(host, port, family)
         if host.lower() not in self._allowed and not all(is_public(each["host"]) for each in found):
             raise Refused(f"{host} is on a private network, where only hosts that the settings name may be reached")

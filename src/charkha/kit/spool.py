@@ -29,6 +29,7 @@ from charkha.kit.lockfile import is_locked
 MAX_RECORD_BYTES = 32 * 2**20
 _MAGIC = b"CHKSPL01"
 _HEAD = struct.Struct("<III")
+_START = struct.Struct("<II")
 _SUFFIX = ".spool"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -211,8 +212,8 @@ def remove(path: Path) -> None:
 
 
 def _frame(record: bytes) -> bytes:
-    start = struct.pack("<II", len(record), crc32(record))
-    return b"".join((start, crc32(start).to_bytes(4, "little"), record))
+    length, check = len(record), crc32(record)
+    return _HEAD.pack(length, check, crc32(_START.pack(length, check))) + record
 
 
 def _checked_length(head: bytes) -> int | None:

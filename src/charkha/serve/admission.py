@@ -4,9 +4,10 @@ Reads memory alone. Raises our errors; nothing has been written or sent when it 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+
+import msgspec
 
 from charkha.core.errors import Invalid
 from charkha.core.records import Operation
@@ -19,6 +20,7 @@ from charkha.serve.recording import Admitted, Recorder
 from charkha.serve.routes import Resolver
 
 LIVE, PURPOSES = "live", ("live", "evaluation", "playground")
+_JSON = "application/json"
 _UNIT, _EPISODE, _TASK = b"x-charkha-unit", b"x-charkha-episode", b"x-charkha-task"
 
 
@@ -29,8 +31,7 @@ class Surface(NamedTuple):
     operation: Operation
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
 
     `telling` makes what tells the answer in the client's dialect of (inference id, model's name); None where the engine's
@@ -96,14 +97,15 @@ def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:
 def check_content(headers: Headers) -> None:
     """Raise Invalid unless a body is said to be plain JSON."""
     kind = headers.get(b"content-type")
-    if kind is not None and kind.partition(";")[0].strip().lower() != "application/json":
+    if kind is not None and kind != _JSON and kind.partition(";")[0].strip().lower() != "application/json":
         raise Invalid(
             "The body has to be application/json.",
             remedy="Send it so, with Content-Type: application/json.",
             param="content-type",
             code="invalid_content_type",
         )
-    if (headers.get(b"content-encoding") or "identity").lower() != "identity":
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.lower() not in ("", "identity"):
         raise Invalid(
             "A compressed body is not taken.",
             remedy="Send it as it is.",
@@ -130,14 +132,19 @@ def _task(headers: Headers, request: Mapping[str, Any]) -> str | None:
 
 def _purpose(headers: Headers) -> str:
     """What the log says a request was for. Only processes of the installation may say that it is not live traffic."""
-    internal = (headers.get(b"authorization") or "").partition(" ")[2].startswith(INTERNAL_PREFIX)
     said = headers.get(b"x-charkha-purpose")
-    return said if internal and said in PURPOSES else LIVE
+    if said not in PURPOSES:
+        return LIVE
+    internal = (headers.get(b"authorization") or "").partition(" ")[2].startswith(INTERNAL_PREFIX)
+    return said if internal else LIVE
 
 
 def _trace(headers: Headers) -> str | None:
     """The trace id of a W3C `traceparent`, or None where there is none that is sound."""
-    version, _, rest = (headers.get(b"traceparent") or "").partition("-")
+    told = headers.get(b"traceparent")
+    if told is None:
+        return None
+    version, _, rest = told.partition("-")
     trace_id = rest.partition("-")[0]
     sound = len(version) == 2 and len(trace_id) == 32 and not set(trace_id) - set("0123456789abcdef")
     return trace_id if sound and set(trace_id) != {"0"} else None

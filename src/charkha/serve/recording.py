@@ -4,9 +4,10 @@ Owns the ids of inferences and the gateway's end of the spool. A record whose ca
 """
 
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from charkha.core.ids import mint
 from charkha.core.records import Charge, Closed, Opened, Operation, encode
@@ -16,8 +17,7 @@ from charkha.kit.spool import SpoolWriter
 from charkha.serve.targets import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """One request that may be served: who asks, for what, and where it goes."""
 
     id: UUID
@@ -34,8 +34,7 @@ class Admitted:
     began: float
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What became of a request so far. `first_token` is an instant of `time.perf_counter`."""
 
     status: int = 200
