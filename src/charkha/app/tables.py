@@ -11,6 +11,7 @@ from charkha.learn import tables as learn
 from charkha.observe import tables as observe
 from charkha.release import tables as release
 from charkha.serve import tables as serve
+from charkha.serve.prompts import tables as prompts
 
 __all__ = [
     "data",
@@ -23,6 +24,7 @@ __all__ = [
     "metadata",
     "observe",
     "prices",
+    "prompts",
     "release",
     "serve",
     "snapshot",

@@ -158,6 +158,7 @@ class Inference(msgspec.Struct, frozen=True):
     subject_id: str | None = None
     cost: int | None = None
     currency: str | None = None
+    prompt_version_id: UUID | None = None
 
 
 class InferenceDetail(Inference, frozen=True, kw_only=True):

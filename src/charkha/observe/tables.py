@@ -39,6 +39,7 @@ inferences = workspace_table(
     sa.Column("currency", sa.Text),
     # {"holder": gateway, "of": [[limit, window's start, units], …]}: what was spent of its leases; empty without limits.
     sa.Column("charges", JSONB),
+    sa.Column("prompt_version_id", sa.Uuid),
     sa.PrimaryKeyConstraint("workspace_id", "id"),
     # Lists of one endpoint or one variant, newest first: the id is the time.
     sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),

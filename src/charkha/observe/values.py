@@ -41,6 +41,7 @@ class Inference(msgspec.Struct, frozen=True):
     degraded: str | None
     cost: int | None
     currency: str | None
+    prompt_version_id: UUID | None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

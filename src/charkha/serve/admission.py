@@ -14,6 +14,7 @@ from charkha.serve.asgi import REQUEST_ID, Headers
 from charkha.serve.dialects import openai
 from charkha.serve.dialects.checks import identifier
 from charkha.serve.dialects.dialect import Dialect, Telling
+from charkha.serve.prompts.applying import applied
 from charkha.serve.recording import Admitted, Recorder
 from charkha.serve.routes import Resolver
 
@@ -33,12 +34,14 @@ class Order:
     """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
 
     `telling` tells the answer in the client's dialect; None where the engine's own words are the client's.
+    `added` are the bytes that a prompt put into the request.
     """
 
     request: Admitted
     body: dict[str, Any]
     wants_usage: bool
     telling: Telling | None
+    added: int = 0
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell the client who answers, and the id that its feedback will name."""
@@ -64,6 +67,7 @@ class Admission:
         episode = _identifier(headers, _EPISODE)
         unit = unit_of(headers, request) or str(inference_id)
         target = self._resolver.resolve(caller.workspace_id, request["model"], unit)
+        said, added = applied(request, target) if operation == "chat" else (request, 0)
         admitted = Admitted(
             id=inference_id,
             workspace_id=caller.workspace_id,
@@ -79,10 +83,10 @@ class Admission:
             began=began,
         )
         body = openai.upstream_body(
-            request, operation, model=target.model, system_prompt=target.system_prompt, parameters=target.parameters
+            said, operation, model=target.model, system_prompt=target.system_prompt, parameters=target.parameters
         )
         told = telling(str(inference_id), admitted.model) if telling else None
-        return Order(admitted, body, openai.wants_usage(request), told)
+        return Order(admitted, body, openai.wants_usage(request), told, added)
 
 
 def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:

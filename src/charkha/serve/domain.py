@@ -34,7 +34,10 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way to answer: a model on an engine, adapters blended on it, a system prompt, default parameters."""
+    """One way to answer: a model on an engine, adapters blended on it, a system prompt, default parameters.
+
+    `prompt` (`name@number`) is the version of a prompt that it speaks with, instead of the system prompt alone.
+    """
 
     id: UUID
     endpoint_id: UUID
@@ -46,6 +49,8 @@ class Variant(msgspec.Struct, frozen=True):
     system_prompt: str | None
     parameters: dict[str, Any]
     created_at: datetime | None = None
+    prompt: str | None = None
+    prompt_version_id: UUID | None = None
 
 
 class Share(msgspec.Struct, frozen=True):

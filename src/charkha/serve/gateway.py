@@ -186,7 +186,7 @@ class Gateway:
         with self._room:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, surface, headers, content, began)
-            most, hold = await self._reserved(caller, order, len(content), reply)
+            most, hold = await self._reserved(caller, order, len(content) + order.added, reply)
             reply.headers = order.headers()
             try:
                 exchange = Exchange(

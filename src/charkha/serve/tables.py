@@ -27,7 +27,13 @@ variants = workspace_table(
     sa.Column("system_prompt", sa.Text),
     sa.Column("parameters", JSONB, nullable=False),
     created_at(),
+    # `name@number` beside the id: neither ever changes.
+    sa.Column("prompt", sa.Text),
+    sa.Column("prompt_version_id", sa.Uuid),
     sa.ForeignKeyConstraint(["workspace_id", "endpoint_id"], ["endpoints.workspace_id", "endpoints.id"]),
+    sa.ForeignKeyConstraint(
+        ["workspace_id", "prompt_version_id"], ["prompt_versions.workspace_id", "prompt_versions.id"]
+    ),
     app="select, insert",
 )
 plans = workspace_table(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from charkha.core.targets import VersionTarget
 from charkha.serve.domain import bucket
+from charkha.serve.prompts.compiled import Compiled
 
 __all__ = ["Blend", "Route", "Target", "VersionTarget"]
 
@@ -23,7 +24,8 @@ class Blend(NamedTuple):
 class Target:
     """One way to answer: a model on an engine, with what is blended on it, said before it and set by default.
 
-    Without an endpoint (a version or a base model called by its name) nothing of the content is kept.
+    Without an endpoint (a version or a base model called by its name) nothing of the content is kept. `variables` are
+    the names of the values that requests may bring: those of the prompts of all variants of the plan.
     """
 
     engine: str
@@ -39,6 +41,8 @@ class Target:
     variant: str = ""
     variant_id: UUID | None = None
     keeps_content: bool = False
+    prompt: Compiled | None = None
+    variables: frozenset[str] = frozenset()
 
     @classmethod
     def of_version(cls, version: VersionTarget) -> "Target":
