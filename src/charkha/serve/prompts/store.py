@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from charkha.kit.db import Tx
 from charkha.kit.paging import Page, page
+from charkha.serve.prompts.cases import CaseResult, TestRun
 from charkha.serve.prompts.compiled import Compiled
 from charkha.serve.prompts.domain import Prompt, PromptVersion, TemplateMessage, TestSummary, Variable
 from charkha.serve.prompts.tables import prompt_test_runs, prompt_versions, prompts
@@ -128,3 +129,22 @@ def _version(row: sa.Row[Any]) -> PromptVersion:
         created_at=row.created_at,
         last_test=msgspec.convert(last, TestSummary) if last["id"] is not None else None,
     )
+
+
+async def add_run(tx: Tx, run: TestRun) -> None:
+    """Insert a run of tests."""
+    values = msgspec.to_builtins(run, builtin_types=(UUID,))
+    del values["created_at"]
+    await tx.insert(prompt_test_runs, **{**values, "results": msgspec.to_builtins(run.results)})
+
+
+async def runs(tx: Tx, version_id: UUID, *, after: UUID | None, limit: int) -> Page[TestRun]:
+    """The runs of a version's tests, newest first."""
+    table = prompt_test_runs
+    of = (table.c.workspace_id == tx.workspace_id, table.c.prompt_version_id == version_id)
+    return await page(tx, sa.select(table).where(*of), table, _run, after=after, limit=limit)
+
+
+def _run(row: sa.Row[Any]) -> TestRun:
+    values = {name: getattr(row, name) for name in TestRun.__struct_fields__}
+    return TestRun(**{**values, "results": msgspec.convert(row.results, list[CaseResult])})
