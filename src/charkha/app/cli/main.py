@@ -18,6 +18,7 @@ COMMANDS = {
     "chat": ("serving", "Ask a model or an endpoint."),
     "endpoints": ("serving", "Names that applications call, and how their traffic is shared."),
     "adapters": ("serving", "Adapters: list, blend."),
+    "prompts": ("prompting", "Prompt templates: versions, tests, differences."),
     "inferences": ("serving", "The log of requests."),
     "feedback": ("learning", "What people think of answers."),
     "datasets": ("learning", "Data sets and their immutable versions."),
