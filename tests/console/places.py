@@ -31,6 +31,8 @@ STANDS_FOR = {
     "run": "run",
     "evaluation": "evaluation",
     "release": "release",
+    "prompt": "prompt_name",
+    "number": "prompt_number",
     "key": "key",
     "session": "key",
     "engine": "dataset_name",  # none is added for the tests: any name, of which there is no engine

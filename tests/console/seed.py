@@ -10,6 +10,8 @@ from uuid import UUID
 
 import msgspec
 
+from charkha.serve.prompts import trials
+from charkha.serve.prompts.cases import CaseResult
 from tests.console import seed_models
 from tests.console.furniture import LABELS, TEXTS, Furniture, Things, log
 
@@ -17,6 +19,7 @@ from tests.console.furniture import LABELS, TEXTS, Furniture, Things, log
 async def furnish(place: Furniture, directory: Path) -> Things:
     """Make everything."""
     await _endpoints(place)
+    await _prompts(place)
     await _data(place)
     await _inferences(place, directory)
     await _feedback(place)
@@ -46,6 +49,30 @@ async def _endpoints(place: Furniture) -> None:
         "private_endpoint": silent["id"],
         "private_variant": silent["variants"][0]["id"],
     }
+
+
+async def _prompts(place: Furniture) -> None:
+    """A prompt with two versions, tests, and a run of them on the newer one, of which one test failed."""
+    name = f"{place.prefix}greeting"
+    greet = {"role": "system", "content": "Greet {{ who }}.\nBe kind."}
+    made = await place.send(
+        "POST", "/prompts", {"name": name, "description": "Says hello.", "messages": [greet], "note": "The first."}
+    )
+    newer = [{**greet, "content": "Greet {{ who }}.\nBe {{ how }}."}, {"role": "user", "content": "Say hello."}]
+    variables = [{"name": "who", "description": "Whom."}, {"name": "how", "default": "brief"}]
+    await place.send("POST", f"/prompts/{name}/versions", {"messages": newer, "variables": variables})
+    expect = [{"contains": "hello"}]
+    cases = [{"name": each, "variables": {"who": "Ada"}, "expect": expect} for each in ("polite", f"loud{place.aside}")]
+    for case in cases:
+        case["name"] = "".join(letter for letter in str(case["name"]) if letter.isprintable())[:200]
+    await place.send("PUT", f"/prompts/{name}/tests", {"tests": cases})
+    results = [
+        CaseResult("polite", True, [], f"hello{place.aside}", None, 12.0),
+        CaseResult(str(cases[1]["name"]), False, [f"does not contain{place.aside}"], None, None, 3.0),
+    ]
+    async with place.tx() as tx:
+        await trials.keep(tx, await trials.prepared(tx, name, 2), "tiny", results)
+    place.things |= {"prompt": made["id"], "prompt_name": name, "prompt_number": "2"}
 
 
 async def _data(place: Furniture) -> None:

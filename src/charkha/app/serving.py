@@ -29,6 +29,8 @@ from charkha.release.registry import api as registry_api
 from charkha.release.rollouts import api as rollouts_api
 from charkha.serve import api as serve_api
 from charkha.serve.gateway import Gateway, GatewayLimits
+from charkha.serve.prompts import api as prompts_api
+from charkha.serve.prompts.testing import PromptTests
 from charkha.serve.providers import api as engines_api
 
 
@@ -93,6 +95,7 @@ def routers(wiring: Wiring) -> list[Router]:
         prices_api.router(wiring.prices, access, wiring.database),
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
         engines_api.router(wiring.providers, access, wiring.database),
+        prompts_api.router(PromptTests(wiring.answers, wiring.endpoints), access),
         observe_api.router(wiring.inferences, access),
         usage_api.router(wiring.directory, access, wiring.database),
         feedback_api.router(wiring.feedback, access),

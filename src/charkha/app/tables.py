@@ -11,6 +11,7 @@ from charkha.learn import tables as learn
 from charkha.observe import tables as observe
 from charkha.release import tables as release
 from charkha.serve import tables as serve
+from charkha.serve.prompts import tables as prompts
 from charkha.serve.providers import tables as providers
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "metadata",
     "observe",
     "prices",
+    "prompts",
     "providers",
     "release",
     "serve",

@@ -55,6 +55,7 @@ class Wiring:
         self.engines, self.bases, self.providers = all_engines(installation, self.sessions, self.snapshots)
         self.fleet = Fleet(self.engines, self.blobs)
         self.models = ModelsOnDisk(installation)
+        self.answers = GatewayAnswers(installation, self.authenticator, self.sessions)
         self._build()
         self._join()
 
@@ -77,8 +78,7 @@ class Wiring:
         self.registry = served.registry = RegistryService(self.runs, self.blobs, events)
         self.adapters = AdapterService(self.registry, self.fleet, self.blobs)
         self.absent_adapters = AbsentAdapters(self.database, self.registry, self.fleet)
-        self.ranked = RankedVersions(self.registry)
-        self.suites = SuiteService(self.datasets, self.endpoints)
+        self.ranked, self.suites = RankedVersions(self.registry), SuiteService(self.datasets, self.endpoints)
         self.evaluations = EvaluationService(jobs, self.suites, self.ranked, trainable)
         self.policies = PolicyService(
             jobs,
@@ -130,7 +130,7 @@ class Wiring:
             datasets=self.datasets,
             versions=self.ranked,
             models=self.models,
-            answers=GatewayAnswers(installation, self.authenticator, self.sessions),
+            answers=self.answers,
             home=installation.home,
             nice=installation.settings.training.nice,
         ).register()

@@ -95,7 +95,8 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way in which an endpoint answers; `adapters` are `{"digest", "weight", "version_id"}`."""
+    """One way in which an endpoint answers; `adapters` are `{"digest", "weight", "version_id"}`, `prompt` is a version
+    of a prompt, as `name@number`."""
 
     id: UUID
     name: str
@@ -105,6 +106,8 @@ class Variant(msgspec.Struct, frozen=True):
     adapters: list[dict[str, Any]]
     system_prompt: str | None
     parameters: dict[str, Any]
+    prompt: str | None = None
+    prompt_version_id: UUID | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -158,6 +161,7 @@ class Inference(msgspec.Struct, frozen=True):
     subject_id: str | None = None
     cost: int | None = None
     currency: str | None = None
+    prompt_version_id: UUID | None = None
 
 
 class InferenceDetail(Inference, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True):
     request: bytes | None
     holder: str = ""
     reserved: list[Charge] = []
+    prompt_version_id: UUID | None = None
 
 
 class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):

@@ -18,6 +18,7 @@ READ = frozenset(
         "limit.read",
         "price.read",
         "usage.read",
+        "prompt.read",
         "session.create",  # every role may open the console: as itself, so it may no more there than here
     }
 )
@@ -30,6 +31,7 @@ WORK = frozenset(
         "evaluation.write",
         "endpoint.write",
         "adapter.write",
+        "prompt.write",
     }
 )
 RELEASE = frozenset({"release.promote"})

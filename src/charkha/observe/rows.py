@@ -40,6 +40,7 @@ def rows(finished: Finished) -> Rows:
         "plan_id": opened.plan_id,
         "variant_id": opened.variant_id,
         "version_id": opened.version_id,
+        "prompt_version_id": opened.prompt_version_id,
         "engine": _text(opened.engine),
         "adapters": msgspec.json.encode([[_text(name), weight] for name, weight in opened.adapters]).decode(),
         "stream": opened.stream,

@@ -42,6 +42,7 @@ inferences = workspace_table(
     # The engine's model, where another way of the variant answered than its own; how often engines were asked.
     sa.Column("engine_model", sa.Text),
     sa.Column("tries", sa.SmallInteger),
+    sa.Column("prompt_version_id", sa.Uuid),
     sa.PrimaryKeyConstraint("workspace_id", "id"),
     # Lists of one endpoint or one variant, newest first: the id is the time.
     sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),

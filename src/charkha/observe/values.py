@@ -44,6 +44,7 @@ class Inference(msgspec.Struct, frozen=True):
     currency: str | None
     engine_model: str | None
     tries: int | None
+    prompt_version_id: UUID | None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from charkha.serve.asgi import REQUEST_ID, Headers
 from charkha.serve.dialects import openai
 from charkha.serve.dialects.checks import identifier
 from charkha.serve.dialects.dialect import Dialect, Telling
+from charkha.serve.prompts.applying import applied
 from charkha.serve.recording import Admitted, Recorder
 from charkha.serve.routes import Resolver
 
@@ -36,7 +37,8 @@ class Order(msgspec.Struct, frozen=True):
 
     `telling` makes what tells the answer in the client's dialect of (inference id, model's name); None where the engine's
     own words are the client's. `body_for` makes the body for another engine of its `model` and `parameters`. `task` is
-    what the client declares that the request is for.
+    what the client declares that the request is for. `added` are the bytes that a prompt
+    put into the request.
     """
 
     request: Admitted
@@ -45,6 +47,7 @@ class Order(msgspec.Struct, frozen=True):
     telling: Callable[[str, str], Telling] | None
     body_for: Callable[..., dict[str, Any]]
     task: str | None = None
+    added: int = 0
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell the client who answers, and the id that its feedback will name."""
@@ -70,6 +73,7 @@ class Admission:
         episode = _identifier(headers, _EPISODE)
         unit = unit_of(headers, request) or str(inference_id)
         target = self._resolver.resolve(caller.workspace_id, request["model"], unit)
+        said, added = applied(request, target) if operation == "chat" else (request, 0)
         admitted = Admitted(
             id=inference_id,
             workspace_id=caller.workspace_id,
@@ -84,9 +88,9 @@ class Admission:
             trace_id=_trace(headers),
             began=began,
         )
-        body_for = partial(openai.upstream_body, request, operation, system_prompt=target.system_prompt)
+        body_for = partial(openai.upstream_body, said, operation, system_prompt=target.system_prompt)
         body = body_for(model=target.model, parameters=target.parameters)
-        return Order(admitted, body, openai.wants_usage(request), telling, body_for, _task(headers, request))
+        return Order(admitted, body, openai.wants_usage(request), telling, body_for, _task(headers, request), added)
 
 
 def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:

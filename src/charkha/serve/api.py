@@ -40,6 +40,7 @@ class VariantIn(_Body):
     version: str | None = Field(None, max_length=300, description="A registered version, instead of engine and model.")
     adapters: list[BlendIn] = Field([], max_length=8, description="Adapters to blend on the model.")
     system_prompt: str | None = Field(None, max_length=100_000, description="Said first where a request has none.")
+    prompt: str | None = Field(None, max_length=100, description="A version of a prompt, name@number; or its name.")
     parameters: dict[str, Any] = Field({}, description="Defaults such as temperature or max_tokens.")
 
     def spec(self) -> VariantSpec:

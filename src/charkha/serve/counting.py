@@ -15,6 +15,7 @@ from charkha.serve.admission import unit_of
 from charkha.serve.asgi import Headers
 from charkha.serve.dialects import openai
 from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine
+from charkha.serve.prompts.applying import applied
 from charkha.serve.routes import Resolver
 from charkha.serve.routing.router import Router
 from charkha.serve.routing.ways import Choice, Journey, Way
@@ -55,9 +56,8 @@ class TokenCounter:
         """The tokens that the prompt of a chat request has where its model is served. Raises what a request would."""
         unit = unit_of(headers, request) or str(uuid7())
         target = self._resolver.resolve(caller.workspace_id, request["model"], unit)
-        body = openai.upstream_body(
-            request, "chat", model=target.model, system_prompt=target.system_prompt, parameters={}
-        )
+        said, _ = applied(request, target)
+        body = openai.upstream_body(said, "chat", model=target.model, system_prompt=target.system_prompt, parameters={})
         if not isinstance(self._engines.get(target.engine), CountsTokens):
             return Count(estimate(body), True)
         try:

@@ -37,7 +37,8 @@ class Adapter(msgspec.Struct, frozen=True):
 class Variant(msgspec.Struct, frozen=True):
     """What answers: a model on an engine, adapters blended on it, a system prompt, default parameters.
 
-    `alternatives` are other ways to the same end, `routing` says how they are chosen among.
+    `alternatives` are other ways to the same end, `routing` says how they are chosen among. `prompt` (`name@number`) is
+    the version of a prompt that it speaks with, instead of the system prompt alone.
     """
 
     id: UUID
@@ -52,6 +53,8 @@ class Variant(msgspec.Struct, frozen=True):
     created_at: datetime | None = None
     alternatives: list[Alternative] = []
     routing: Routing = PLAIN
+    prompt: str | None = None
+    prompt_version_id: UUID | None = None
 
 
 class Share(msgspec.Struct, frozen=True):

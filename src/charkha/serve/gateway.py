@@ -195,7 +195,7 @@ class Gateway:
         with self._room:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, surface, headers, content, began)
-            choice = self._planner.choose(caller, order, len(content), reply.tally)
+            choice = self._planner.choose(caller, order, len(content) + order.added, reply.tally)
             hold = await self._reserved(choice, reply.tally)
             reply.headers = order.headers()
             try:

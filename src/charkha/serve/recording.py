@@ -100,6 +100,7 @@ class Recorder:
             request=body,
             holder=self._holder if reserved else "",
             reserved=reserved,
+            prompt_version_id=target.prompt.version_id if target.prompt and request.operation == "chat" else None,
         )
         self._spool.append(encode(record))
         crashpoint("gateway.after_open")

@@ -17,6 +17,8 @@ from charkha.core.errors import NotFound
 from charkha.core.targets import VersionTarget
 from charkha.kit.snapshot import Snapshots
 from charkha.serve.domain import Variant, bounds
+from charkha.serve.prompts import store as prompt_store
+from charkha.serve.prompts.compiled import Compiled
 from charkha.serve.routing.domain import PLAIN, Alternative, Reach
 from charkha.serve.store import plan_of, variant_of
 from charkha.serve.tables import endpoints, plans, variants
@@ -26,6 +28,7 @@ ROUTES, VERSIONS = "routes", "versions"
 
 Routes = Mapping[tuple[UUID, str], Route]
 Versions = Mapping[tuple[UUID, str], VersionTarget]
+Prompts = Mapping[tuple[UUID, UUID], Compiled]
 
 
 class ModelName(NamedTuple):
@@ -44,7 +47,8 @@ async def load(conn: AsyncConnection) -> Routes:
     )
     rows = (await conn.execute(query)).all()
     named = await _variants(conn, {UUID(share["variant_id"]) for row in rows for share in row.shares})
-    return {(row.workspace_id, row.name): _route(row, named) for row in rows}
+    prompts = await prompt_store.compiled(conn, {each.prompt_version_id for each in named.values()} - {None})
+    return {(row.workspace_id, row.name): _route(row, named, prompts) for row in rows}
 
 
 async def _variants(conn: AsyncConnection, ids: set[UUID]) -> dict[tuple[UUID, UUID], Variant]:
@@ -56,8 +60,11 @@ def _same_workspace(table: sa.Table) -> sa.ColumnElement[bool]:
     return table.c.workspace_id == endpoints.c.workspace_id
 
 
-def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant]) -> Route:
+def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant], prompts: Prompts) -> Route:
     plan = plan_of(row)
+    shared = [(bound, named[row.workspace_id, each]) for bound, each in bounds(plan.shares)]
+    spoken = [prompts[row.workspace_id, each.prompt_version_id] for _, each in shared if each.prompt_version_id]
+    variables = frozenset(name for prompt in spoken for name in prompt.uses)
     return Route(
         endpoint_id=plan.endpoint_id,
         name=row.name,
@@ -65,12 +72,13 @@ def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant]) -> Rout
         number=plan.number,
         keeps_content=row.keeps_content,
         candidate_id=plan.shares[-1].variant_id,
-        targets=tuple((bound, _target(row, named[row.workspace_id, each])) for bound, each in bounds(plan.shares)),
+        targets=tuple((bound, _target(row, variant, prompts, variables)) for bound, variant in shared),
     )
 
 
-def _target(row: sa.Row[Any], variant: Variant) -> Target:
+def _target(row: sa.Row[Any], variant: Variant, prompts: Prompts, variables: frozenset[str]) -> Target:
     routing = PLAIN if variant.routing == PLAIN else variant.routing
+    spoken = variant.prompt_version_id
     own = Target(
         engine=variant.engine,
         model=variant.model,
@@ -85,6 +93,8 @@ def _target(row: sa.Row[Any], variant: Variant) -> Target:
         variant=variant.name,
         variant_id=variant.id,
         keeps_content=row.keeps_content,
+        prompt=prompts[row.workspace_id, spoken] if spoken else None,
+        variables=variables,
         reach=Reach(routing.context_tokens, frozenset(routing.tasks)),
         routing=routing,
     )

@@ -29,7 +29,13 @@ variants = workspace_table(
     sa.Column("alternatives", JSONB, nullable=False, server_default="[]"),
     sa.Column("routing", JSONB, nullable=False, server_default="{}"),
     created_at(),
+    # `name@number` beside the id: neither ever changes.
+    sa.Column("prompt", sa.Text),
+    sa.Column("prompt_version_id", sa.Uuid),
     sa.ForeignKeyConstraint(["workspace_id", "endpoint_id"], ["endpoints.workspace_id", "endpoints.id"]),
+    sa.ForeignKeyConstraint(
+        ["workspace_id", "prompt_version_id"], ["prompt_versions.workspace_id", "prompt_versions.id"]
+    ),
     app="select, insert",
 )
 plans = workspace_table(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from charkha.core.targets import VersionTarget
 from charkha.serve.domain import bucket
+from charkha.serve.prompts.compiled import Compiled
 from charkha.serve.routing.domain import ANYTHING, PLAIN, Reach, Routing
 
 __all__ = ["Blend", "Route", "Target", "VersionTarget"]
@@ -25,7 +26,8 @@ class Target:
     """One way to answer: a model on an engine, with what is blended on it, said before it and set by default.
 
     Without an endpoint (a version or a base model called by its name) nothing of the content is kept. `alternatives`
-    are the other ways of the same variant, as targets that have neither adapters nor alternatives.
+    are the other ways of the same variant, as targets that have neither adapters nor alternatives. `variables` are
+    the names of the values that requests may bring: those of the prompts of all variants of the plan.
     """
 
     engine: str
@@ -44,6 +46,8 @@ class Target:
     reach: Reach = ANYTHING
     routing: Routing = PLAIN
     alternatives: tuple["Target", ...] = ()
+    prompt: Compiled | None = None
+    variables: frozenset[str] = frozenset()
 
     @classmethod
     def of_version(cls, version: VersionTarget) -> "Target":

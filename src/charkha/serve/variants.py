@@ -14,6 +14,8 @@ from charkha.core.ids import uuid7
 from charkha.kit.db import Tx
 from charkha.serve.dialects.openai import check_parameters
 from charkha.serve.domain import Adapter, Variant, check_variant
+from charkha.serve.prompts import service as prompts
+from charkha.serve.prompts.domain import PromptVersion
 from charkha.serve.routing.domain import PLAIN, Alternative, Routing, check_routing
 from charkha.serve.versions import FIRST_BASE, Versions
 
@@ -28,7 +30,8 @@ class BlendSpec(msgspec.Struct, frozen=True):
 class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A variant as it is asked for: a `version`, or a `model` on an `engine` with a blend of versions on it.
 
-    A `model` alone is a base model by its name; without either it is the installation's first base model.
+    A `model` alone is a base model by its name; without either it is the installation's first base model. `prompt` is
+    a version of a prompt, as `name@number`, or `name` for the newest; then there is no `system_prompt` beside it.
     """
 
     name: str = "base"
@@ -37,6 +40,7 @@ class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     adapters: list[BlendSpec] = []
     system_prompt: str | None = None
+    prompt: str | None = None
     parameters: dict[str, Any] = {}
     alternatives: list[Alternative] = []
     routing: Routing = PLAIN
@@ -56,6 +60,7 @@ async def make(
         raise Invalid(
             f"There is no engine '{engine}'.", param="engine", remedy=f"There are: {', '.join(sorted(engines))}."
         )
+    prompt = await _prompt(tx, spec)
     blend = spec.adapters or ([BlendSpec(spec.version)] if spec.version else [])
     variant = Variant(
         id=uuid7(),
@@ -69,10 +74,25 @@ async def make(
         parameters=spec.parameters,
         alternatives=spec.alternatives,
         routing=spec.routing,
+        prompt=prompt.reference if prompt else None,
+        prompt_version_id=prompt.id if prompt else None,
     )
     check(variant)
     check_routing(variant.alternatives, variant.routing, engines)
     return variant
+
+
+async def _prompt(tx: Tx, spec: VariantSpec) -> PromptVersion | None:
+    """The version of a prompt that a spec names, as it is now: a later version of the prompt changes no variant."""
+    if spec.prompt is None:
+        return None
+    if spec.system_prompt is not None:
+        raise Invalid(
+            "A variant has a system prompt or a prompt, not both.",
+            param="prompt",
+            remedy="Put the system prompt into the prompt as its first message.",
+        )
+    return await prompts.find(tx, spec.prompt)
 
 
 async def blended(tx: Tx, blend: Sequence[BlendSpec], *, engine: str, model: str, versions: Versions) -> list[Adapter]:

@@ -60,7 +60,19 @@ async def _names(place: Furniture) -> None:
     await place.send("POST", "/endpoints", {"name": "hostile", "labels": labels, "variant": variant})
     place.things |= {"dataset": dataset["dataset_id"], "dataset_version": dataset["id"], "endpoint_name": "hostile"}
     place.things["run"] = place.things["failed_run"]
+    await _prompt(place)
     await _signed_in(place)
+
+
+async def _prompt(place: Furniture) -> None:
+    """A prompt that says all of it, twice, and differently."""
+    said = ALL.replace("{{", '{{"{{"}}') + " {{ who }}"
+    about = {"description": ALL[:2000], "note": ALL[:2000], "name": "hostile"}
+    variables = [{"name": "who", "default": ALL, "description": ALL[:2000]}]
+    messages = [{"role": "system", "content": said}, {"role": "user", "content": said}]
+    await place.send("POST", "/prompts", {**about, "messages": messages, "variables": variables})
+    await place.send("POST", "/prompts/hostile/versions", {"messages": messages[1:], "note": ALL[:2000]})
+    place.things |= {"prompt_name": "hostile"}
 
 
 def _bodies(things: Things, text: str, number: int) -> list[tuple[str, dict[str, Any]]]:

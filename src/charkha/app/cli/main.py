@@ -19,6 +19,7 @@ COMMANDS = {
     "endpoints": ("serving", "Names that applications call, and how their traffic is shared."),
     "engines": ("providing", "Where answers come from: list, add, key, check, remove."),
     "adapters": ("serving", "Adapters: list, blend."),
+    "prompts": ("prompting", "Prompt templates: versions, tests, differences."),
     "inferences": ("serving", "The log of requests."),
     "feedback": ("learning", "What people think of answers."),
     "datasets": ("learning", "Data sets and their immutable versions."),

@@ -30,6 +30,7 @@ add_show(endpoints, lambda client, which: client.endpoints.get(which), "NAME|ID"
 @click.argument("name")
 @click.option("--model", help="Model to serve. Default: the embedded one.")
 @click.option("--system-prompt", help="Put before every conversation that brings none.")
+@click.option("--prompt", help="A version of a prompt to speak with: NAME@N, or NAME for the newest.")
 @click.option("--label", "labels", multiple=True, help="A class that answers are to be one of; repeat it.")
 @click.option("--max-tokens", type=int, help="Tokens of an answer, where a request does not say.")
 @click.option("--no-content", is_flag=True, help="Keep neither messages nor answers in the log.")
@@ -39,6 +40,7 @@ def create_endpoint(
     name: str,
     model: str | None,
     system_prompt: str | None,
+    prompt: str | None,
     labels: tuple[str, ...],
     max_tokens: int | None,
     no_content: bool,
@@ -47,7 +49,13 @@ def create_endpoint(
 ) -> None:
     """Make an endpoint with one variant that gets all traffic."""
     parameters = {"max_tokens": max_tokens} if max_tokens else {}
-    fields = {"name": "base", "model": model, "system_prompt": system_prompt, "parameters": parameters}
+    fields = {
+        "name": "base",
+        "model": model,
+        "system_prompt": system_prompt,
+        "parameters": parameters,
+        "prompt": prompt,
+    }
     variant = {key: value for key, value in fields.items() if value is not None}
     with connect(workspace) as client:
         made = client.endpoints.create(name, variant=variant, labels=labels or None, keeps_content=not no_content)

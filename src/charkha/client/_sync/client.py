@@ -5,7 +5,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from charkha.client._sync import governing, operating, providers, releasing, resources, spending
+from charkha.client._sync import governing, operating, prompting, providers, releasing, resources, spending
 from charkha.client._sync.transport import Transport
 from charkha.client.types import Answer
 
@@ -44,6 +44,7 @@ class Charkha:
         self.lineage = releasing.Lineage(self.transport)
         self.policies = resources.Policies(self.transport)
         self.prices = spending.Prices(self.transport)
+        self.prompts = prompting.Prompts(self.transport)
         self.releases = releasing.Releases(self.transport)
         self.runs = resources.Runs(self.transport)
         self.sessions = governing.Sessions(self.transport)

@@ -124,6 +124,7 @@ def _variant(form: forms.Form) -> dict[str, Any]:
         "engine": forms.text(form, "engine"),
         "model": forms.text(form, "model"),
         "system_prompt": forms.text(form, "system_prompt"),
+        "prompt": forms.text(form, "prompt"),
         "parameters": forms.json_object(form, "parameters", "Parameters"),
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -20,7 +20,18 @@ _SHOWN, _OFFERED, _MOST = 10, 50, 500
 _ENDPOINT = ("id", "name", "labels", "keeps_content", "live_plan_id", "created_at")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LISTING = Listing("/endpoints", columns=_ENDPOINT, fixed={"variants": "live"})
-_VARIANT = ("id", "name", "engine", "model", "version_id", "adapters", "system_prompt", "parameters", "created_at")
+_VARIANT = (
+    "id",
+    "name",
+    "engine",
+    "model",
+    "version_id",
+    "adapters",
+    "system_prompt",
+    "parameters",
+    "prompt",
+    "created_at",
+)
 _PLAN = ("id", "number", "shares", "reason", "actor", "previous_id", "created_at")
 Facts = dict[str, Any]
 

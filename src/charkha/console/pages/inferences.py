@@ -104,7 +104,17 @@ async def _view(visitor: Visitor, inference: str) -> dict[str, Any]:
         "actors": actors,
         "version": version,
         "endpoint": endpoint,
+        "spoken": await _spoken(visitor, found),
     }
+
+
+async def _spoken(visitor: Visitor, found: dict[str, Any]) -> str | None:
+    """The version of a prompt that the request was made with, as `name@number`."""
+    if found["prompt_version_id"] is None or found["endpoint_id"] is None:
+        return None
+    path = f"/endpoints/{found['endpoint_id']}/variants"
+    variants = await names.listed(visitor, "endpoint.read", path, id=found["variant_id"])
+    return next((each["prompt"] for each in variants), None)
 
 
 def _raw(request: Any) -> str:

@@ -27,6 +27,7 @@ _PROMPT: dict[str, Check] = {
     "thinking": checks.mapping,
     "tool_choice": checks.mapping,
     "tools": checks.sequence(128),
+    "variables": checks.texts_by_name,
 }
 _KNOWN: dict[str, Check] = {
     **_PROMPT,
@@ -40,7 +41,7 @@ _KNOWN: dict[str, Check] = {
 }
 # For Anthropic's own books and caches; accepted so that clients run unmodified, and not handed on.
 _IGNORED = frozenset({"cache_control", "context_management", "diagnostics", "inference_geo", "service_tier", "speed"})
-_SAME = ("max_tokens", "model", "stream", "temperature", "top_k", "top_p")
+_SAME = ("max_tokens", "model", "stream", "temperature", "top_k", "top_p", "variables")
 _EFFORTS = {"xhigh": "high", "max": "high"}
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})  # of the model that thought them, and sealed by its provider
 
@@ -65,6 +66,8 @@ def countable(body: bytes) -> dict[str, Any]:
 
 def chat_of(request: Mapping[str, Any]) -> dict[str, Any]:
     """The chat request that a request for a message is, its fields checked one by one before."""
+    if not request["messages"] and request.get("variables") is None:
+        raise wrong("messages", f"a list of 1 to {openai.MAX_MESSAGES} messages")
     chat = {name: request[name] for name in _SAME if request.get(name) is not None}
     chat["messages"] = [*_system(request.get("system")), *_messages(request["messages"])]
     if request.get("stop_sequences"):

@@ -11,10 +11,13 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 
 
 def messages(most: int) -> Check:
-    """A conversation: 1 to `most` objects with a role and a content that is text, a list of parts, or absent."""
+    """A conversation: up to `most` objects with a role and a content that is text, a list of parts, or absent.
+
+    Whether it may be empty is known once it is known what answers: a prompt may bring the messages.
+    """
 
     def checked(value: Any, field: str) -> None:
-        if type(value) is not list or not 1 <= len(value) <= most:
+        if type(value) is not list or len(value) > most:
             raise wrong(field, f"a list of 1 to {most} messages")
         for place, message in enumerate(value):
             if type(message) is not dict or type(role := message.get("role")) is not str or role not in _ROLES:

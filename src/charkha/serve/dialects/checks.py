@@ -134,10 +134,10 @@ def _are_typed(value: Any) -> bool:
 
 
 def blocks_of(roles: Collection[str], most: int) -> Check:
-    """A conversation of content blocks: 1 to `most` objects with one of `roles` and a content."""
+    """A conversation of content blocks: up to `most` objects with one of `roles` and a content."""
 
     def checked(value: Any, field: str) -> None:
-        if type(value) is not list or not 1 <= len(value) <= most:
+        if type(value) is not list or len(value) > most:
             raise wrong(field, f"a list of 1 to {most} messages")
         for place, message in enumerate(value):
             if type(message) is not dict or type(role := message.get("role")) is not str or role not in roles:
@@ -165,6 +165,28 @@ def biases(value: Any, field: str) -> None:
         raise wrong(field, "an object from at most 1024 tokens to numbers")
     for bias in value.values():
         number(-100, 100)(bias, field)
+
+
+def texts_by_name(value: Any, field: str) -> None:
+    """Texts by the names of the variables that they are values of, at most 256."""
+    if type(value) is not dict or len(value) > 256:
+        raise wrong(field, "an object from at most 256 names to strings")
+    for name, each in value.items():
+        if type(each) is not str:
+            raise wrong(f"{field}.{name[:64]}", "a string")
+
+
+def prompt_of_values(value: Any, field: str) -> None:
+    """Values for a prompt, and by id and version the one that is expected; as OpenAI's clients name a prompt."""
+    mapping(value, field)
+    for name, each in value.items():
+        if name == "variables":
+            if each is not None:
+                texts_by_name(each, f"{field}.variables")
+        elif name not in ("id", "version"):
+            raise unknown(f"{field}.{name}", ("id", "version", "variables"))
+        elif each is not None:
+            text(128)(each, f"{field}.{name}")
 
 
 def identifier(value: Any, field: str) -> None:

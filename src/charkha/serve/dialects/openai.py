@@ -66,7 +66,15 @@ _OURS: Mapping[str, Check] = {
     "stream_options": checks.mapping,
     "user": checks.identifier,
 }
-_KNOWN: Mapping[Operation, Mapping[str, Check]] = {each: {**known, **_OURS} for each, known in _FORWARDED.items()}
+# What the prompt of an endpoint is rendered with: for Charkha, and never for an engine.
+_RENDERED: Mapping[Operation, Mapping[str, Check]] = {
+    "chat": {"prompt": checks.prompt_of_values, "variables": checks.texts_by_name},
+    "completion": {},
+    "embedding": {},
+}
+_KNOWN: Mapping[Operation, Mapping[str, Check]] = {
+    each: {**known, **_RENDERED[each], **_OURS} for each, known in _FORWARDED.items()
+}
 # For OpenAI's own books; accepted so that clients run unmodified, and not handed on.
 _IGNORED = frozenset(
     {

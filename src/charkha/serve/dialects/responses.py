@@ -43,9 +43,7 @@ _KNOWN: dict[str, Check] = {
     "model": checks.text(512),
     "parallel_tool_calls": checks.boolean,
     "previous_response_id": _refused(_STATELESS, "Send the whole conversation as input."),
-    "prompt": _refused(
-        "no prompts are stored here", "Send instructions and input, or give an endpoint a system prompt."
-    ),
+    "prompt": checks.prompt_of_values,
     "reasoning": checks.mapping,
     "store": _refused("no response is stored under its id", "Leave it out, or send false; the log is at /inferences."),
     "stream": checks.boolean,
@@ -58,6 +56,7 @@ _KNOWN: dict[str, Check] = {
     "top_p": checks.number(0, 1),
     "truncation": checks.one_of("disabled"),
     "user": checks.identifier,
+    "variables": checks.texts_by_name,
 }
 _IGNORED = frozenset(
     {
@@ -65,7 +64,9 @@ _IGNORED = frozenset(
         *("safety_identifier", "service_tier"),
     }
 )
-_SAME = ("model", "parallel_tool_calls", "stream", "temperature", "top_logprobs", "top_p", "user")
+_SAME = (
+    *("model", "parallel_tool_calls", "prompt", "stream", "temperature", "top_logprobs", "top_p", "user", "variables"),
+)
 _ECHOED = (
     *("instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning", "temperature", "text"),
     *("tool_choice", "tools", "top_logprobs", "top_p", "user"),
@@ -75,7 +76,8 @@ _ECHOED = (
 def understand(body: bytes, operation: Operation) -> Understood:
     """A request in the internal form. Raises Invalid that names the field."""
     request = openai.parse(body)
-    checks.fields(request, _KNOWN, ("model", "input"), _IGNORED)
+    brings_prompt = request.get("prompt") is not None or request.get("variables") is not None
+    checks.fields(request, _KNOWN, ("model",) if brings_prompt else ("model", "input"), _IGNORED)
     chat = chat_of(request)
     openai.check(chat, operation)
     echo = {name: request[name] for name in _ECHOED if request.get(name) is not None}
@@ -87,7 +89,7 @@ def chat_of(request: Mapping[str, Any]) -> dict[str, Any]:
     chat = {name: request[name] for name in _SAME if request.get(name) is not None}
     instructions = request.get("instructions")
     turns = [{"role": "system", "content": instructions}] if instructions else []
-    chat["messages"] = turns + _turns(request["input"])
+    chat["messages"] = turns + _turns(request.get("input") or [])
     if request.get("max_output_tokens"):
         chat["max_completion_tokens"] = request["max_output_tokens"]
     if request.get("top_logprobs") or _LOGPROBS in (request.get("include") or ()):
