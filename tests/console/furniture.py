@@ -17,6 +17,7 @@ from tests.observe.spooling import append, closed, opened
 
 LABELS = ["bug", "question", "praise"]
 TEXTS = ("It crashes when I save", "How do I export a table?", "The new search is lovely")
+COUNTS = ("prompt_tokens", "completion_tokens", "cost", "currency")
 Things = dict[str, str]
 
 
@@ -59,7 +60,7 @@ async def log(place: Furniture, directory: Path, wanted: list[dict[str, Any]]) -
         fields = dict(each)
         at = int((now().timestamp() - 60 * fields.pop("minutes", 1)) * 1000)
         text, answer = fields.pop("text", TEXTS[0]), fields.pop("answer", LABELS[0])
-        end = {name: fields.pop(name) for name in ("status", "error_code", "duration_ms") if name in fields}
+        end = {name: fields.pop(name) for name in ("status", "error_code", "duration_ms", *COUNTS) if name in fields}
         messages = fields.pop("messages", [{"role": "user", "content": text}])
         request = None if text is None else msgspec.json.encode({"model": "x", "messages": messages})
         record = opened(place.workspace_id, mint(key, at), at_ms=at, request=request, **fields)

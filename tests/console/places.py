@@ -36,6 +36,7 @@ STANDS_FOR = {
     "key": "key",
     "session": "key",
     "engine": "dataset_name",  # none is added for the tests: any name, of which there is no engine
+    "limit": "limit",
     "backup": "dataset_name",  # none is made for the tests: any name, of which there is no backup
 }
 """A path parameter without `_id`, below the first word of its path if need be, and the kind of thing whose id fills it."""

@@ -18,6 +18,7 @@ from tests.console.furniture import LABELS, TEXTS, Furniture, Things, log
 
 async def furnish(place: Furniture, directory: Path) -> Things:
     """Make everything."""
+    await _spending(place)
     await _endpoints(place)
     await _prompts(place)
     await _data(place)
@@ -75,6 +76,21 @@ async def _prompts(place: Furniture) -> None:
     place.things |= {"prompt": made["id"], "prompt_name": name, "prompt_number": "2"}
 
 
+async def _spending(place: Furniture) -> None:
+    """A limit that nobody comes near, and what the model costs, cost, and will cost."""
+    wide = {"subject": "workspace", "measure": "requests", "window": "day", "amount": 1_000_000}
+    place.things["limit"] = (await place.send("POST", "/limits", wide))["id"]
+    spans = (
+        {"prompt": 90_000, "valid_from": "2020-01-01T00:00:00Z", "valid_until": "2021-01-01T00:00:00Z"},
+        {"prompt": 70_000, "valid_from": "2022-01-01T00:00:00Z"},
+        {"prompt": 50_000},
+        {"prompt": 40_000, "valid_from": "2999-01-01T00:00:00Z"},
+    )
+    for span in spans:
+        price = {"engine": "local", "model": f"{place.prefix}tiny", "currency": "EUR", "completion": 200_000}
+        await place.send("POST", "/prices", {**price, **span})
+
+
 async def _data(place: Furniture) -> None:
     things = place.things
     for kind, name, count, extra in (("dataset", "lessons", 24, ""), ("held_out", "held out", 30, " indeed")):
@@ -98,8 +114,10 @@ async def _inferences(place: Furniture, directory: Path) -> None:
     usual = {"endpoint_id": UUID(things["endpoint"]), "variant_id": UUID(things["variant"])}
     usual |= {"plan_id": UUID(things["plan"]), "version_id": UUID(things["base_version"])}
     usual |= {"model": things["endpoint_name"], "actor": "key:application"}
+    paid = {"cost": 1_250, "currency": "EUR"}
     wanted: list[dict[str, Any]] = [
-        {**usual, "minutes": 60 * (24 - n), "text": f"{TEXTS[n % 3]} ({n})", "answer": LABELS[n % 3]} for n in range(24)
+        {**usual, **paid, "minutes": 60 * (24 - n), "text": f"{TEXTS[n % 3]} ({n})", "answer": LABELS[n % 3]}
+        for n in range(24)
     ]
     wanted.append({**usual, "minutes": 50, "episode_id": "talk-1", "subject_id": "person-1", "trace_id": "a" * 32})
     wanted.append({**usual, "minutes": 40, "status": 503, "error_code": "engine_unavailable", "answer": None})

@@ -89,3 +89,11 @@ def test_shares_lie_side_by_side(parts: list[tuple[str, float]], label: str) -> 
         title = rect.find("title")
         assert title is not None
         assert (title.text or "").startswith(name)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1)), LABEL)
+def test_a_meter_stays_within_its_length(spent: float, held: float, passed: float | None, label: str) -> None:
+    svg = _drawn(charts.meter(spent, min(held, 1 - spent), passed, "near", label), label)
+    boxes = {each.get("class"): (float(each.get("x", "0")), float(each.get("width", "0"))) for each in svg}
+    assert all(x >= 0 and x + width <= 200.01 for x, width in boxes.values())
+    assert ("spent" in boxes, "passed" in boxes) == (spent > 0, passed is not None)

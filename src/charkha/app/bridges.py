@@ -3,20 +3,23 @@
 Each class names the port that it satisfies. Nothing is decided here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from charkha.app.engines import Fleet, ModelsOnDisk
 from charkha.core.errors import Invalid, NotFound
+from charkha.govern.prices.ports import Use
 from charkha.kit.db import Database, Tx
+from charkha.kit.snapshot import Snapshots
 from charkha.learn.feedback.service import FeedbackService
 from charkha.observe.service import InferenceLog
 from charkha.release.ports import Outcome
 from charkha.release.registry.domain import Version
 from charkha.release.registry.service import RegistryService
 from charkha.serve.domain import Endpoint, Variant
+from charkha.serve.routes import ROUTES, VERSIONS, Routes, Versions
 from charkha.serve.service import EndpointService
 from charkha.serve.versions import FIRST_BASE
 
@@ -159,3 +162,23 @@ class RankedVersions:
             callable_name=found.reference,
             system_prompt=found.system_prompt,
         )
+
+
+class ReachableModels:
+    """govern.prices.ports.InUse: the targets of the gateways' own picture, and the base models, which all may call."""
+
+    def __init__(self, snapshots: Snapshots, bases: Mapping[str, tuple[str, str]]) -> None:
+        self._snapshots, self._bases = snapshots, bases
+
+    def __call__(self, workspace_id: UUID) -> Iterator[Use]:
+        """Every target of the workspace's endpoints and versions, and of base models."""
+        routes: Routes = self._snapshots.get(ROUTES)
+        versions: Versions = self._snapshots.get(VERSIONS)
+        for (owner, name), route in routes.items():
+            if owner == workspace_id:
+                yield from (Use(target.engine, target.model, name) for _, target in route.targets)
+        for (owner, _), version in versions.items():
+            if owner == workspace_id:
+                yield Use(version.engine, version.model, "")
+        for name, (engine, model) in self._bases.items():
+            yield Use(engine, model, name)

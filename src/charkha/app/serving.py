@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from charkha.app import health, lineage, operating
+from charkha.app.bridges import ReachableModels
 from charkha.app.forwarding import Forwarder
 from charkha.app.http import Application, Front, control_plane
 from charkha.app.installation import Installation
@@ -18,6 +19,7 @@ from charkha.govern import sessions_api
 from charkha.govern.access import Access
 from charkha.govern.limits import api as limits_api
 from charkha.govern.prices import api as prices_api
+from charkha.govern.prices.coverage import Coverage
 from charkha.kit.http import Router
 from charkha.kit.spool import SpoolWriter
 from charkha.learn.feedback import api as feedback_api
@@ -86,13 +88,14 @@ def add_console(control: FastAPI, wiring: Wiring, rest: Application) -> None:
 def routers(wiring: Wiring) -> list[Router]:
     """The routes of every station."""
     access = Access(wiring.authenticator, wiring.database)
+    coverage = Coverage(wiring.snapshots, ReachableModels(wiring.snapshots, wiring.bases))
     return [
         health.router(wiring.database, wiring.snapshots, wiring.engines, access),
         operating.router(wiring.installation, access),
         govern_api.router(wiring.keys, wiring.directory, access, wiring.database),
         sessions_api.router(wiring.console_sessions, access),
         limits_api.router(wiring.limits, access, wiring.database),
-        prices_api.router(wiring.prices, access, wiring.database),
+        prices_api.router(wiring.prices, coverage, access, wiring.database),
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
         engines_api.router(wiring.providers, access, wiring.database),
         prompts_api.router(PromptTests(wiring.answers, wiring.endpoints), access),

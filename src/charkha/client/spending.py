@@ -7,7 +7,10 @@ import msgspec
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """A limit and what is left of its window: never too high, for what gateways hold counts as gone."""
+    """A limit and what is left of its window: never too high, for what gateways hold counts as gone.
+
+    `spent` is what the log has seen used, `held` what gateways have leased beyond it; of that, the unused part comes back.
+    """
 
     id: UUID
     subject: str
@@ -19,10 +22,15 @@ class Limit(msgspec.Struct, frozen=True):
     created_at: datetime
     remaining: int
     resets_at: datetime | None
+    spent: int = 0
+    held: int = 0
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What a million tokens of a model cost, from `valid_from` until `valid_until`, or until a later price."""
+    """What a million tokens of a model cost, from `valid_from` until `valid_until`, or until a later price.
+
+    `state`: "upcoming", "current", "replaced" by one that began later, or "past"; None within a ModelPrice.
+    """
 
     id: UUID
     subject: str
@@ -34,12 +42,28 @@ class Price(msgspec.Struct, frozen=True):
     valid_from: datetime
     valid_until: datetime | None
     created_at: datetime
+    state: str | None = None
+
+
+class ModelPrice(msgspec.Struct, frozen=True):
+    """A model that requests can reach under `names`, its price now, and the one that follows.
+
+    `missing`: the currencies of limits of money that hold here, in which it has no price.
+    """
+
+    engine: str
+    model: str
+    names: list[str]
+    price: Price | None
+    upcoming: Price | None
+    missing: list[str]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What was used by one value of each dimension that was asked for; `cost` is None where the model had no price."""
 
     day: date | None = None
+    month: date | None = None
     actor: str | None = None
     model: str | None = None
     engine: str | None = None

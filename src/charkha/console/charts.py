@@ -149,6 +149,25 @@ def share(part: float, label: str) -> Markup:
     ).format(plain(label), drawn)
 
 
+def meter(spent: float, held: float, passed: float | None, level: str, label: str) -> Markup:
+    """How full something is: what is spent of it, and what is held beyond that, both 0 to 1 of its length.
+
+    `passed`, 0 to 1, marks how much of its time is over. `level`: full, near or fine.
+    """
+    parts = [Markup('<rect class="track" width="200" height="10" rx="2"/>')]
+    for kind, begin, length in (("spent", 0.0, spent), ("held", spent, held)):
+        if length > 0:
+            shown = min(max(200 * length, 0.8), 200 - 200 * min(begin, 1))
+            parts.append(
+                Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(kind, 200 * begin, shown)
+            )
+    if passed is not None:
+        parts.append(Markup('<rect class="passed" x="{:.2f}" width="1" height="10"/>').format(199 * passed))
+    return Markup(
+        '<svg class="chart meter {}" role="img" aria-label="{}" viewBox="0 0 200 10" preserveAspectRatio="none">{}</svg>'
+    ).format(level, plain(label), Markup("").join(parts))
+
+
 def _svg(inside: Markup, label: str, width: int, height: int, kind: str, *, stretch: bool = False) -> Markup:
     fit = Markup(' preserveAspectRatio="none"') if stretch else ""
     return Markup(

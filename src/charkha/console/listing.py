@@ -23,7 +23,8 @@ Rows = AsyncIterator[dict[str, Any]]
 class Filter:
     """One field of the filter bar. `choices` are pairs of value and name; none: free text. `hint` is an example.
 
-    `kind` is that of its input; a date is asked of the API as the instant at which that day begins in UTC.
+    `kind` is that of its input; a date is asked of the API as the instant at which that day begins in UTC. `unset` is
+    what a choice says where none is made.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Filter:
     choices: Sequence[tuple[str, str]] = ()
     hint: str = ""
     kind: str = "text"
+    unset: str = "any"
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,9 @@ class Listing:
 
         Its first page is read before anything is answered. Raises Invalid, and what the API says of the filters.
         """
-        if form not in ("csv", "json"):
-            raise Invalid("A list is exported as csv or as json.", remedy="Choose one of them.", param="export")
-        name = self.path.strip("/").replace("/", "-")
-        write, media_type = (_as_csv, "text/csv; charset=utf-8") if form == "csv" else (_as_json, "application/json")
-        headers = {"content-disposition": f'attachment; filename="{name}.{form}"', "cache-control": "no-store"}
+        check_form(form)
         rows = self._rows(visitor, await self._exported(visitor))
-        return StreamingResponse(write(self, rows), media_type=media_type, headers=headers)
+        return exported(self.path.strip("/").replace("/", "-"), self.columns, rows, form)
 
     def row(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row as it is written."""
@@ -88,11 +86,25 @@ class Listing:
         return page
 
 
+def check_form(form: str) -> None:
+    """Raise Invalid for a form in which nothing is exported."""
+    if form not in ("csv", "json"):
+        raise Invalid("A list is exported as csv or as json.", remedy="Choose one of them.", param="export")
+
+
+def exported(name: str, columns: Sequence[str], rows: Rows, form: str) -> Response:
+    """Rows as a file to keep, csv or json, written as they come."""
+    written = _as_csv(columns, rows) if form == "csv" else _as_json(rows)
+    media_type = "text/csv; charset=utf-8" if form == "csv" else "application/json"
+    headers = {"content-disposition": f'attachment; filename="{name}.{form}"', "cache-control": "no-store"}
+    return StreamingResponse(written, media_type=media_type, headers=headers)
+
+
 def _taken(asked: Filter, value: str) -> str:
     return f"{value}T00:00:00Z" if asked.kind == "date" else value
 
 
-async def _as_json(_: Listing, rows: Rows) -> AsyncIterator[bytes]:
+async def _as_json(rows: Rows) -> AsyncIterator[bytes]:
     opening = b"[\n"
     async for row in rows:
         yield opening + msgspec.json.encode(row)
@@ -100,10 +112,10 @@ async def _as_json(_: Listing, rows: Rows) -> AsyncIterator[bytes]:
     yield b"\n]\n" if opening == b",\n" else b"[]\n"
 
 
-async def _as_csv(listing: Listing, rows: Rows) -> AsyncIterator[bytes]:
-    yield _line(listing.columns)
+async def _as_csv(columns: Sequence[str], rows: Rows) -> AsyncIterator[bytes]:
+    yield _line(columns)
     async for row in rows:
-        yield _line([_cell(row.get(column)) for column in listing.columns])
+        yield _line([_cell(row.get(column)) for column in columns])
 
 
 def _line(cells: Sequence[Any]) -> bytes:

@@ -67,6 +67,11 @@ async def actor_names(visitor: Visitor, actors: Iterable[str]) -> dict[str, str]
     return {f"{_KEY}{each['id']}": each["name"] for each in found}
 
 
+def is_key(actor: str) -> bool:
+    """Whether an actor is a key that there may be."""
+    return _key_id(actor) is not None
+
+
 def _key_id(actor: str) -> str | None:
     """The id in `key:<id>`; None for jobs, for the system, and for what is no id."""
     try:

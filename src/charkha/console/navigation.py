@@ -4,13 +4,22 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """A page of the map. `key`: what opens it after `g`; `words`: what else the palette finds it by."""
+    """A page of the map. `key`: what opens it after `g`; `words`: what else the palette finds it by.
+
+    `also` are the beginnings of other paths whose pages belong to it.
+    """
 
     title: str
     path: str
     permission: str
     key: str
     words: str = ""
+    also: tuple[str, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Whether a path in the workspace is this page, or one that belongs to it."""
+        mine = (self.path, *self.also) if self.path != "/" else self.also
+        return path == self.path or any(path == each or path.startswith(f"{each}/") for each in mine)
 
 
 SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
@@ -29,7 +38,14 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         "Learn",
         (
             Place("Feedback", "/feedback", "feedback.read", "f", "thumbs corrections review label rate"),
-            Place("Data sets", "/datasets", "dataset.read", "d", "examples versions upload provenance"),
+            Place(
+                "Data sets",
+                "/datasets",
+                "dataset.read",
+                "d",
+                "examples versions upload provenance",
+                ("/dataset-versions",),
+            ),
             Place("Runs", "/runs", "run.read", "r", "training fine-tuning loss curves"),
         ),
     ),
@@ -44,6 +60,9 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         "Govern",
         (
             Place("Keys", "/keys", "key.read", "k", "api keys sessions revoke"),
+            Place("Usage", "/usage", "usage.read", "m", "metering tokens requests money cost spend bill export"),
+            Place("Limits", "/limits", "limit.read", "b", "budgets rates quota concurrency 429 spent left"),
+            Place("Prices", "/prices", "price.read", "c", "cost money currency tokens"),
             Place("Audit", "/audit", "audit.read", "u", "trail who did what"),
             Place("Settings & health", "/settings", "system.read", "s", "doctor backups configuration status"),
         ),

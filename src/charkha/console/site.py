@@ -59,6 +59,11 @@ class Visitor:
         given = {name: value for name, value in query.items() if value not in (None, "")}
         return f"/console/w/{quote(self.workspace)}{path}" + (f"?{urlencode(given)}" if given else "")
 
+    @property
+    def here(self) -> str:
+        """The path of this page below its workspace."""
+        return self.request.url.path.removeprefix(f"/console/w/{self.workspace}")
+
     def door(self, path: str) -> str:
         """The address under which this page's scripts reach a route of the REST API."""
         return f"/console/api/{quote(self.workspace)}{path}"

@@ -81,6 +81,10 @@ def _bodies(things: Things, text: str, number: int) -> list[tuple[str, dict[str,
     shown = "".join(letter for letter in text if letter.isprintable())[:200] or "x"
     return [
         ("/keys", {"name": text[:200], "role": "viewer"}),
+        (
+            "/prices",
+            {"engine": text[:500], "model": text[:500], "currency": "EUR", "prompt": 10**12, "completion": number},
+        ),
         ("/feedback", {"kind": "comment", "text": text, "subject_id": text[:200], **about}),
         ("/feedback", {"kind": "correction", "text": text, **about}),
         ("/feedback", {"kind": "metric", "name": text[:200], "value": 1e300, "episode_id": text[:200]}),
@@ -110,6 +114,9 @@ async def _signed_in(place: Furniture) -> None:
     """A session from a browser with a hostile name."""
     made = await place.send("POST", "/keys", {"name": ALL[:200], "role": "developer"})
     place.things["hostile_key"] = made["id"]
+    for measure, currency in (("tokens", None), ("money", "EUR")):
+        limit = {"subject": "key", "key_id": made["id"], "measure": measure, "amount": 10**15, "currency": currency}
+        await place.send("POST", "/limits", limit)
     await place.wiring.snapshots.refresh()
     await place.wiring.console_sessions.begin_with_key(made["key"], ALL)
 

@@ -1,5 +1,6 @@
 """Limits and prices over REST: who may, what is refused, what is audited, and that the gateways' picture has them."""
 
+import time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,12 +9,18 @@ import sqlalchemy as sa
 
 from charkha.govern.limits import api as limits_api
 from charkha.govern.limits import store
+from charkha.govern.limits.domain import span_of
+from charkha.govern.limits.leases import Leases
 from charkha.govern.limits.service import LimitService
+from charkha.govern.limits.tables import limit_leases, limits
 from charkha.govern.prices import api as prices_api
-from charkha.govern.prices.service import PriceService, load
+from charkha.govern.prices.coverage import Coverage
+from charkha.govern.prices.ports import Use
+from charkha.govern.prices.service import PRICES, PriceService, load
 from charkha.govern.tables import api_keys, audit
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database
+from charkha.kit.snapshot import Snapshots
 from tests.callers import Callers, callers
 
 pytestmark = pytest.mark.anyio
@@ -22,13 +29,25 @@ PRICE = {"engine": "local", "model": "tiny", "currency": "EUR", "prompt": 100, "
 
 
 @pytest.fixture
-async def people(database: Database, secrets_of_test: Secrets) -> Callers:
-    return await callers(
+async def snapshots(database: Database) -> Snapshots:
+    """The gateways' picture, which nobody refreshes but the test."""
+    snapshots = Snapshots(database, reports=False)
+    snapshots.register(store.LIMITS, store.load)
+    snapshots.register(PRICES, load)
+    return snapshots
+
+
+@pytest.fixture
+async def people(database: Database, secrets_of_test: Secrets, snapshots: Snapshots) -> Callers:
+    coverage = Coverage(snapshots, lambda _: [Use("local", "tiny", "support"), Use("local", "large", "")])
+    people = await callers(
         database,
         secrets_of_test,
         lambda access: limits_api.router(LimitService(), access, database),
-        lambda access: prices_api.router(PriceService(), access, database),
+        lambda access: prices_api.router(PriceService(), coverage, access, database),
     )
+    await snapshots.refresh()
+    return people
 
 
 async def book(database: Database) -> store.LimitBook:
@@ -134,3 +153,53 @@ async def test_prices_are_added_and_listed(people: Callers, database: Database) 
     async with database.begin("charkha_system") as conn:
         found = await load(conn)
     assert [price.prompt for price in found[people.workspaces["first"], "local", "tiny"]] == [200, 100]
+
+
+async def test_the_state_of_a_price_is_what_the_gateways_know(people: Callers, snapshots: Snapshots) -> None:
+    async with people.client("first") as admin, people.client("viewer") as viewer:
+        spans: tuple[dict[str, Any], ...] = (
+            {"valid_from": "2020-01-01T00:00:00Z", "valid_until": "2021-01-01T00:00:00Z"},
+            {"valid_from": "2022-01-01T00:00:00Z"},
+            {"valid_from": "2023-01-01T00:00:00Z", "prompt": 7},
+            {"valid_from": "2999-01-01T00:00:00Z", "prompt": 8},
+        )
+        for span in spans:
+            assert (await admin.post("/prices", json={**PRICE, **span})).status_code == 201
+        await snapshots.refresh()
+        states = ["upcoming", "current", "replaced", "past"]
+        assert [each["state"] for each in (await viewer.get("/prices")).json()["data"]] == states
+        for state in states:
+            (only,) = (await viewer.get("/prices", params={"state": state})).json()["data"]
+            assert only["state"] == state
+        assert (await viewer.get("/prices", params={"state": "lost"})).status_code == 422
+        large, tiny = (await viewer.get("/prices/models")).json()
+        assert (large["model"], large["names"], large["price"], large["missing"]) == ("large", [], None, [])
+        assert (tiny["names"], tiny["price"]["prompt"], tiny["upcoming"]["prompt"]) == (["support"], 7, 8)
+        money = {"subject": "workspace", "measure": "money", "currency": "USD", "amount": 1}
+        assert (await admin.post("/limits", json=money)).status_code == 201
+        await snapshots.refresh()
+        assert [each["missing"] for each in (await viewer.get("/prices/models")).json()] == [["USD"], ["USD"]]
+    async with people.client("second") as stranger:
+        assert [each["missing"] for each in (await stranger.get("/prices/models")).json()] == [[], []]
+        assert (await stranger.get("/prices", params={"state": "current"})).json()["data"] == []
+
+
+async def test_what_is_spent_and_what_gateways_hold_are_told_apart(people: Callers, database: Database) -> None:
+    async with people.client("first") as admin:
+        made = (await admin.post("/limits", json=TOKENS)).json()
+        assert (made["spent"], made["held"], made["remaining"]) == (0, 0, 1_000)
+        async with database.workspace(people.workspaces["first"], "test") as tx:
+            row = await tx.one(sa.select(limits))
+        assert row is not None
+        limit = store.limit_of(row)
+        for holder in ("one", "two"):
+            await Leases(database, holder).grant(limit, span_of(limit, time.time()), 300, 0)
+        async with database.workspace(people.workspaces["first"], "test") as tx:
+            await tx.execute(limit_leases.update().where(limit_leases.c.holder == "one").values(replayed=100))
+            await tx.execute(limit_leases.update().where(limit_leases.c.holder == "two").values(replayed=350))
+        told = (await admin.get("/limits", params={"subject": "workspace", "measure": "tokens"})).json()["data"]
+        assert [(each["spent"], each["held"], each["remaining"]) for each in told] == [(400, 200, 400)]
+        for other in ({"subject": "key"}, {"measure": "money"}):
+            assert (await admin.get("/limits", params=other)).json()["data"] == []
+        lowered = await admin.patch(f"/limits/{made['id']}", json={"amount": 10})
+        assert (lowered.json()["remaining"], lowered.json()["spent"]) == (0, 400), "what is spent stays spent"

@@ -152,6 +152,9 @@ async def test_usage_is_told_by_day_key_model_and_workspace(
         (row,) = (await viewer.get("/usage", params={"key_id": str(key), "model": "a"})).json()
         assert (row["requests"], row["prompt_tokens"], row["completion_tokens"]) == (1, 7, 1)
         assert row["day"]
+        (month,) = (await viewer.get("/usage", params={"by": "month", "engine": "local", "model": "b"})).json()
+        assert (month["month"], month["day"], month["requests"]) == (f"{row['day'][:7]}-01", None, 1)
+        assert (await viewer.get("/usage", params={"engine": "another"})).json() == []
         assert (await stranger.get("/usage")).json() == []
         assert (await viewer.get("/usage", params={"by": "workspace"})).status_code == 403
         span = {"since": "2020-01-01", "until": "2026-01-01"}

@@ -13,6 +13,7 @@ from charkha.app.cli.output import json_option, page_options, print_json, table
 from charkha.client import spending
 
 _MICRO = 1_000_000
+MEASURES = ("requests", "tokens", "money", "concurrency")
 
 
 class Money(click.ParamType[int]):
@@ -37,7 +38,7 @@ def limits() -> None:
 
 
 @limits.command("create")
-@click.argument("measure", type=click.Choice(["requests", "tokens", "money", "concurrency"]))
+@click.argument("measure", type=click.Choice(MEASURES))
 @click.argument("amount")
 @click.option("--key", "key_id", help="Limit this key (its id). Default: the whole workspace.")
 @click.option("--organisation", is_flag=True, help="Limit the whole organisation.")
@@ -74,13 +75,15 @@ def create_limit(
 
 @limits.command("list")
 @click.option("--subject-id", help="Only this key, workspace or organisation.")
+@click.option("--subject", type=click.Choice(["key", "workspace", "organisation"]), help="Only of this kind.")
+@click.option("--measure", type=click.Choice(MEASURES), help="Only of this measure.")
 @workspace_option
 @page_options
 @json_option
-def list_limits(subject_id: str | None, workspace: str | None, after: str | None, limit: int, as_json: bool) -> None:
-    """Limits with what is left of them, newest first."""
+def list_limits(workspace: str | None, as_json: bool, **wanted: Any) -> None:
+    """Limits with what is spent, held by gateways and left of them, newest first."""
     with connect(workspace) as client:
-        page = client.limits.list(subject_id=subject_id, after=after, limit=limit)
+        page = client.limits.list(**wanted)
     if not page.data and not as_json:
         click.echo("No limits. Make one: charkha limits create tokens 1000000 --window day")
         return
@@ -146,15 +149,14 @@ def add_price(engine: str, model: str, organisation: bool, workspace: str | None
 @prices.command("list")
 @click.option("--engine", help="Only of this engine.")
 @click.option("--model", help="Only of this model.")
+@click.option("--state", type=click.Choice(["upcoming", "current", "replaced", "past"]), help="Only those.")
 @workspace_option
 @page_options
 @json_option
-def list_prices(
-    engine: str | None, model: str | None, workspace: str | None, after: str | None, limit: int, as_json: bool
-) -> None:
+def list_prices(workspace: str | None, as_json: bool, **wanted: Any) -> None:
     """Prices, newest first, those of the past too."""
     with connect(workspace) as client:
-        page = client.prices.list(engine=engine, model=model, after=after, limit=limit)
+        page = client.prices.list(**wanted)
     if not page.data and not as_json:
         click.echo("No prices. Add one: charkha prices add ENGINE MODEL --currency EUR --prompt 2.50 --completion 10")
         return
@@ -163,11 +165,24 @@ def list_prices(
         click.echo(f"More: --after {page.next}")
 
 
+@prices.command("models")
+@workspace_option
+@json_option
+def list_priced_models(workspace: str | None, as_json: bool) -> None:
+    """Models that requests can reach: what each costs now, and which limits of money wait for a price."""
+    with connect(workspace) as client:
+        found = client.prices.models()
+    if as_json:
+        print_json(found)
+        return
+    table([_model_row(each) for each in found], ["engine", "model", "called", "prompt", "completion", "missing"])
+
+
 @click.command()
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(["day", "key", "model", "engine", "workspace"]),
+    type=click.Choice(["day", "month", "key", "model", "engine", "workspace"]),
     default=["day"],
     help="What to tell apart; may be repeated. [default: day]",
 )
@@ -175,21 +190,21 @@ def list_prices(
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Last day.")
 @click.option("--key", "key_id", help="Only of this key.")
 @click.option("--model", help="Only of this model.")
+@click.option("--engine", help="Only of this engine.")
 @workspace_option
 @json_option
 def usage(
     by: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
-    key_id: str | None,
-    model: str | None,
     workspace: str | None,
     as_json: bool,
+    **only: Any,
 ) -> None:
     """Requests, tokens and money; of the last 30 days, if no others are named."""
     with connect(workspace) as client:
-        days = {"since": since.date() if since else None, "until": until.date() if until else None}
-        rows = client.usage.list(by=by, key_id=key_id, model=model, **days)
+        days: dict[str, Any] = {"since": since.date() if since else None, "until": until.date() if until else None}
+        rows = client.usage.list(by=by, **only, **days)
     if as_json:
         print_json(rows)
         return
@@ -220,9 +235,11 @@ def _show(found: list[spending.Limit], *, as_json: bool, whole: Any) -> None:
     for limit in found:
         row = msgspec.structs.asdict(limit)
         if limit.measure == "money":
-            row |= {name: _money(row[name], limit.currency) for name in ("amount", "remaining")}
+            row |= {name: _money(row[name], limit.currency) for name in ("amount", "spent", "held", "remaining")}
         rows.append(row)
-    table(rows, ["id", "subject", "subject_id", "measure", "window", "amount", "remaining", "resets_at"])
+    table(
+        rows, ["id", "subject", "subject_id", "measure", "window", "amount", "spent", "held", "remaining", "resets_at"]
+    )
 
 
 def _show_prices(found: list[spending.Price], *, as_json: bool, whole: Any) -> None:
@@ -233,4 +250,12 @@ def _show_prices(found: list[spending.Price], *, as_json: bool, whole: Any) -> N
     for price in found:
         row = msgspec.structs.asdict(price)
         rows.append(row | {name: _money(row[name], price.currency) for name in ("prompt", "completion")})
-    table(rows, ["id", "engine", "model", "prompt", "completion", "valid_from", "valid_until", "subject"])
+    columns = ["id", "engine", "model", "prompt", "completion", "valid_from", "valid_until", "subject", "state"]
+    table(rows, columns)
+
+
+def _model_row(found: spending.ModelPrice) -> dict[str, Any]:
+    price = found.price
+    costs = {name: _money(getattr(price, name), price.currency) for name in ("prompt", "completion")} if price else {}
+    row = {"engine": found.engine, "model": found.model, "called": ", ".join(found.names), **costs}
+    return {**row, "missing": ", ".join(found.missing)}

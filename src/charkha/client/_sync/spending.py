@@ -34,10 +34,16 @@ class Limits(Resource):
         return self._post("/limits", spending.Limit, body)
 
     def list(
-        self, *, subject_id: Id | None = None, after: Id | None = None, limit: int = 50
+        self,
+        *,
+        subject_id: Id | None = None,
+        subject: str | None = None,
+        measure: str | None = None,
+        after: Id | None = None,
+        limit: int = 50,
     ) -> types.Page[spending.Limit]:
-        """Limits, newest first; of one subject only, if given."""
-        query = {"subject_id": subject_id, "after": after, "limit": limit}
+        """Limits, newest first; of one subject, kind of subject ("key", …) or measure only, if given."""
+        query = {"subject_id": subject_id, "subject": subject, "measure": measure, "after": after, "limit": limit}
         return self._page("/limits", spending.Limit, query)  # type: ignore[no-any-return]
 
     def get(self, limit_id: Id) -> spending.Limit:
@@ -81,11 +87,21 @@ class Prices(Resource):
         }
         return self._post("/prices", spending.Price, body)
 
+    def models(self) -> list[spending.ModelPrice]:
+        """The models that requests can reach, what each costs now, and what limits of money lack."""
+        return self._transport.call("GET", "/prices/models", list[spending.ModelPrice])
+
     def list(
-        self, *, engine: str | None = None, model: str | None = None, after: Id | None = None, limit: int = 50
+        self,
+        *,
+        engine: str | None = None,
+        model: str | None = None,
+        state: str | None = None,
+        after: Id | None = None,
+        limit: int = 50,
     ) -> types.Page[spending.Price]:
-        """Prices, newest first, those of the past too."""
-        query = {"engine": engine, "model": model, "after": after, "limit": limit}
+        """Prices, newest first, those of the past too; or only the upcoming, current, replaced or past ones."""
+        query = {"engine": engine, "model": model, "state": state, "after": after, "limit": limit}
         return self._page("/prices", spending.Price, query)  # type: ignore[no-any-return]
 
 
@@ -100,7 +116,8 @@ class Usage(Resource):
         until: date | None = None,
         key_id: Id | None = None,
         model: str | None = None,
+        engine: str | None = None,
     ) -> list[spending.Usage]:
-        """Requests, tokens and money by any of day, key, model, engine and workspace, over the last 30 days or others."""
-        query = {"by": tuple(by), "since": since, "until": until, "key_id": key_id, "model": model}
+        """Requests, tokens and money by any of day, month, key, model, engine, workspace; of 30 days or others."""
+        query = {"by": tuple(by), "since": since, "until": until, "key_id": key_id, "model": model, "engine": engine}
         return self._transport.call("GET", "/usage", list[spending.Usage], query=query)

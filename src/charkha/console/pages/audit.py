@@ -34,6 +34,8 @@ _PATHS = {
     "key": "/keys#key-{}",
     "session": "/keys/sessions",
     "backup": "/settings#backups",
+    "limit": "/limits#limit-{}",
+    "price": "/prices",
 }
 """Where each kind of target is shown; kinds that have no page are missing."""
 
@@ -58,7 +60,7 @@ def router(site: Site) -> APIRouter:
 
 def _path(row: Mapping[str, Any]) -> str | None:
     """The page of what was acted on; None where there is none, or no longer."""
-    path = None if row["action"] == "endpoint.deleted" else _PATHS.get(row["target_kind"])
+    path = None if row["action"] in ("endpoint.deleted", "limit.deleted") else _PATHS.get(row["target_kind"])
     return path and path.format(quote(row["target_id"], safe=""))
 
 

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from charkha.console import conversation, judging, names, places
+from charkha.console import conversation, judging, names, places, spending
 from charkha.console.listing import Filter, Listing
 from charkha.console.site import Site, Visitor
 
@@ -21,8 +21,8 @@ _LISTING = Listing(
     "/inferences",
     columns=(
         "id", "started_at", "operation", "model", "purpose", "actor", "endpoint_id", "variant_id", "version_id", "engine",
-        "status", "error_code", "finish_reason", "prompt_tokens", "completion_tokens", "first_token_ms", "duration_ms",
-        "episode_id", "subject_id", "trace_id",
+        "status", "error_code", "finish_reason", "prompt_tokens", "completion_tokens", "cost", "currency", "first_token_ms",
+        "duration_ms", "episode_id", "subject_id", "trace_id",
     ),
     filters=(
         Filter("q", "Text", hint="words in the request or the answer"),
@@ -105,6 +105,9 @@ async def _view(visitor: Visitor, inference: str) -> dict[str, Any]:
         "version": version,
         "endpoint": endpoint,
         "spoken": await _spoken(visitor, found),
+        "about": spending.about,
+        "money": spending.money,
+        "is_key": names.is_key,
     }
 
 

@@ -21,7 +21,7 @@ function relative(at) {
 function tellTimes(root = document) {
   for (const element of $$("time[datetime]", root)) {
     const at = new Date(element.dateTime);
-    const fresh = Date.now() - at < 20 * 3600 * 1000 && !element.hasAttribute("data-exact");
+    const fresh = Math.abs(Date.now() - at) < 20 * 3600 * 1000 && !element.hasAttribute("data-exact");
     element.textContent = fresh ? relative(at) : clock.format(at);
     element.title = `${clock.format(at)} (${zone || Intl.DateTimeFormat().resolvedOptions().timeZone})\n${at.toISOString()}`;
   }

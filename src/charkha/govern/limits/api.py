@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from charkha.govern.access import Access, Caller
@@ -46,13 +47,17 @@ def router(limits: LimitService, access: Access, database: Database) -> Router:
     @api.get("/limits")
     async def list_limits(
         subject_id: UUID | None = None,
+        subject: Subject | None = Query(None, description="Only of keys, of the workspace, or of the organisation."),
+        measure: Measure | None = Query(None, description="Only of this measure."),
         after: UUID | None = None,
         limit: int = 50,
         caller: Caller = access.require("limit.read"),
     ) -> Page[LimitState]:
-        """The limits that are kept in this workspace, newest first, each with what is left of it."""
+        """The limits that are kept in this workspace, newest first, each with what is spent, held and left of it."""
         async with caller.transaction() as tx:
-            return await limits.listed(tx, subject_id=subject_id, after=after, limit=limit)
+            return await limits.listed(
+                tx, subject_id=subject_id, subject=subject, measure=measure, after=after, limit=limit
+            )
 
     @api.get("/limits/{limit_id}")
     async def get_limit(limit_id: UUID, caller: Caller = access.require("limit.read")) -> LimitState:

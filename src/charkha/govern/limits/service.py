@@ -27,7 +27,11 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class LimitState(msgspec.Struct, frozen=True):
-    """A limit with what is left of its window: `remaining` counts what gateways hold as gone, so it is never too high."""
+    """A limit with what is left of its window: `remaining` counts what gateways hold as gone, so it is never too high.
+
+    `spent` is what has been used as far as the log has seen it; `held` is what gateways have leased beyond that:
+    reserved by requests under way, used a moment ago, or ready for the next ones. What is not used of it comes back.
+    """
 
     id: UUID
     subject: Subject
@@ -39,6 +43,8 @@ class LimitState(msgspec.Struct, frozen=True):
     created_at: datetime
     remaining: int
     resets_at: datetime | None
+    spent: int
+    held: int
 
 
 class LimitService:
@@ -105,12 +111,19 @@ class LimitService:
         return await bump(tx)
 
     async def listed(
-        self, tx: Tx, *, subject_id: UUID | None = None, after: UUID | None = None, limit: int = 50
+        self,
+        tx: Tx,
+        *,
+        subject_id: UUID | None = None,
+        subject: Subject | None = None,
+        measure: Measure | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
     ) -> Page[LimitState]:
-        """The workspace's limits, newest first; of one subject only, if given."""
+        """The workspace's limits, newest first; of one subject, kind of subject or measure only, if given."""
         query = store.of_workspace(tx)
-        if subject_id is not None:
-            query = query.where(limits.c.subject_id == subject_id)
+        wanted = ((limits.c.subject_id, subject_id), (limits.c.subject, subject), (limits.c.measure, measure))
+        query = query.where(*(column == value for column, value in wanted if value is not None))
         found = await page(tx, query, limits, store.limit_of, after=after, limit=limit)
         return Page(await _states(tx, found.data), found.next)
 
@@ -127,16 +140,17 @@ class LimitService:
 
 
 async def _states(tx: Tx, found: Sequence[Limit]) -> list[LimitState]:
-    leased, now = await store.leased(tx, [limit.id for limit in found]), time.time()
-    return [_state(limit, leased, now) for limit in found]
+    gone, now = await store.gone(tx, [limit.id for limit in found]), time.time()
+    return [_state(limit, gone, now) for limit in found]
 
 
-def _state(limit: Limit, leased: Mapping[tuple[UUID, int], int], now: float) -> LimitState:
+def _state(limit: Limit, gone: Mapping[tuple[UUID, int], store.Gone], now: float) -> LimitState:
     span = span_of(limit, now)
-    left = max(0, limit.amount - leased.get((limit.id, span.start), 0))
+    leased, held = gone.get((limit.id, span.start), (0, 0))
+    left = max(0, limit.amount - leased)
     resets = None if span.end == FOREVER else datetime.fromtimestamp(span.end, UTC)
     shown = (limit.id, limit.subject, limit.subject_id, limit.measure, limit.window, limit.amount, limit.currency)
-    return LimitState(*shown, limit.created_at, left, resets)
+    return LimitState(*shown, limit.created_at, left, resets, leased - held, held)
 
 
 def _check(subject: str, measure: str, window: str, amount: int, currency: str | None) -> None:

@@ -1,7 +1,7 @@
 """Rows of limits, and what is leased of their current windows."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from charkha.govern.limits.domain import Limit
-from charkha.govern.limits.tables import limit_windows, limits
+from charkha.govern.limits.tables import limit_leases, limit_windows, limits
 from charkha.kit.db import Tx
 
 LIMITS = "limits"
@@ -31,11 +31,31 @@ def of_workspace(tx: Tx) -> sa.Select[Any]:
     return sa.select(limits).where(limits.c.workspace_id == tx.workspace_id)
 
 
-async def leased(tx: Tx, limit_ids: Collection[UUID]) -> Mapping[tuple[UUID, int], int]:
-    """Units that are leased or spent, by limit and start of a window."""
-    among = limit_windows.c.limit_id == sa.any_(sa.literal(list(limit_ids), ARRAY(sa.Uuid)))
-    rows = await tx.all(sa.select(limit_windows).where(limit_windows.c.workspace_id == tx.workspace_id, among))
-    return {(row.limit_id, row.start): row.leased for row in rows}
+class Gone(NamedTuple):
+    """What is gone of a window: `leased` in all, of which gateways hold `held` that the log has not seen spent."""
+
+    leased: int
+    held: int
+
+
+async def gone(tx: Tx, limit_ids: Collection[UUID]) -> Mapping[tuple[UUID, int], Gone]:
+    """What is leased or spent, by limit and start of a window."""
+    held = {(row.limit_id, row.start): int(row.held) for row in await tx.all(_held(tx, limit_ids))}
+    windows = sa.select(limit_windows).where(*_among(limit_windows, tx, limit_ids))
+    found = ((row.limit_id, row.start, row.leased) for row in await tx.all(windows))
+    return {(limit, start): Gone(leased, min(leased, held.get((limit, start), 0))) for limit, start, leased in found}
+
+
+def _held(tx: Tx, limit_ids: Collection[UUID]) -> sa.Select[Any]:
+    columns = limit_leases.c
+    rest = sa.func.sum(sa.func.greatest(columns.granted - columns.replayed, 0)).label("held")
+    query = sa.select(columns.limit_id, columns.start, rest).where(*_among(limit_leases, tx, limit_ids))
+    return query.group_by(columns.limit_id, columns.start)
+
+
+def _among(table: sa.Table, tx: Tx, limit_ids: Collection[UUID]) -> tuple[sa.ColumnElement[bool], ...]:
+    wanted = sa.literal(list(limit_ids), ARRAY(sa.Uuid))
+    return table.c.workspace_id == tx.workspace_id, table.c.limit_id == sa.any_(wanted)
 
 
 def limit_of(row: sa.Row[Any]) -> Limit:

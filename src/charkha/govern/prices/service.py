@@ -1,10 +1,12 @@
 """Prices as people add them: checked, audited, and in the gateways' picture from the same transaction on."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from charkha.core.clock import now
@@ -72,14 +74,21 @@ class PriceService:
         *,
         engine: str | None = None,
         model: str | None = None,
+        state: str | None = None,
+        current: Collection[UUID] = (),
         after: UUID | None = None,
         limit: int = 50,
     ) -> Page[Price]:
-        """The prices that are kept in this workspace, newest first, those of the past too."""
+        """The prices that are kept in this workspace, newest first, those of the past too.
+
+        `state` is upcoming, current, replaced or past; `current` are the ids of the prices that hold.
+        """
         query = sa.select(prices).where(prices.c.workspace_id == tx.workspace_id)
         for column, wanted in ((prices.c.engine, engine), (prices.c.model, model)):
             if wanted is not None:
                 query = query.where(column == wanted)
+        if state is not None:
+            query = query.where(*_in_state(state, current))
         return await page(tx, query, prices, _price, after=after, limit=limit)
 
 
@@ -92,6 +101,16 @@ def _check(engine: str, model: str, prompt: int, completion: int, begins: dateti
             raise Invalid("A price is a whole number from 0 to 10^12.", remedy="Send millionths.", param=name)
     if ends is not None and ends <= begins:
         raise Invalid("A price ends after it begins.", remedy="Send a later `valid_until`.", param="valid_until")
+
+
+def _in_state(state: str, current: Collection[UUID]) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions of a state, by the database's clock."""
+    columns, at = prices.c, sa.func.now()
+    has_ended = sa.and_(columns.valid_from <= at, columns.valid_until.is_not(None), columns.valid_until <= at)
+    if state in ("upcoming", "past"):
+        return (columns.valid_from > at,) if state == "upcoming" else (has_ended,)
+    holds = columns.id == sa.any_(sa.literal(list(current), ARRAY(sa.Uuid)))
+    return columns.valid_from <= at, sa.not_(has_ended), holds if state == "current" else sa.not_(holds)
 
 
 def _price(row: sa.Row[Any]) -> Price:

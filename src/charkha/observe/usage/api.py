@@ -16,20 +16,21 @@ from charkha.kit.db import Database, Tx
 from charkha.kit.http import Router
 from charkha.observe.usage import store
 
-Dimension = Literal["day", "key", "model", "engine", "workspace"]
+Dimension = Literal["day", "month", "key", "model", "engine", "workspace"]
 SPAN = timedelta(days=30)
 MOST_DAYS, MOST_ROWS = 400, 20_000
-_COLUMNS = {"day": "day", "key": "actor", "model": "model", "engine": "engine"}
+_COLUMNS = {"day": "day", "month": "month", "key": "actor", "model": "model", "engine": "engine"}
 _NO_NUL = r"^[^\x00]*$"
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What was used by one value of each dimension that was asked for; the others are None.
 
-    `cost` is in micro-units of `currency`; both are None for requests whose model had no price.
+    `month` is its first day. `cost` is in micro-units of `currency`; both are None for requests whose model had no price.
     """
 
     day: date | None = None
+    month: date | None = None
     actor: str | None = None
     model: str | None = None
     engine: str | None = None
@@ -47,23 +48,26 @@ def router(directory: Directory, access: Access, database: Database) -> Router:
 
     @api.get("/usage")
     async def usage(
-        by: list[Dimension] = Query(["day"], description="day, key, model, engine, workspace; may be repeated."),
+        by: list[Dimension] = Query(["day"], description="day, month, key, model, engine, workspace; may be repeated."),
         since: date | None = Query(None, description="First day (UTC); 30 days before the last, if absent."),
         until: date | None = Query(None, description="Last day; today, if absent."),
         key_id: UUID | None = Query(None, description="Of this key only."),
         model: str | None = Query(None, max_length=512, pattern=_NO_NUL, description="Of this model only."),
+        engine: str | None = Query(None, max_length=512, pattern=_NO_NUL, description="Of this engine only."),
         caller: Caller = access.require("usage.read"),
     ) -> list[Usage]:
-        """Requests, tokens and money by day, key and model. `by=workspace` tells of the whole organisation: its owner's."""
+        """Requests, tokens and money by day, month, key, model, engine. `by=workspace`: of the organisation, its owner's."""
         last = until or now().date()
         first = since or last - SPAN
         if not timedelta(0) <= last - first <= timedelta(days=MOST_DAYS):
             raise Invalid(f"Ask for 1 to {MOST_DAYS} days.", remedy="Choose `since` and `until`.", param="since")
-        actor = f"key:{key_id}" if key_id else None
+        wanted = {"actor": f"key:{key_id}" if key_id else None, "model": model, "engine": engine}
 
         async def summed(tx: Tx, workspace: str | None) -> list[Usage]:
             columns = [_COLUMNS[name] for name in dict.fromkeys(by) if name in _COLUMNS]
-            return _checked(await store.sums(tx, columns, first, last, actor, model, MOST_ROWS + 1), columns, workspace)
+            return _checked(
+                await store.sums(tx, columns, first, last, limit=MOST_ROWS + 1, **wanted), columns, workspace
+            )
 
         if "workspace" not in by:
             async with caller.transaction() as tx:
