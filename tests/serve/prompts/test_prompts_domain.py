@@ -59,7 +59,7 @@ def test_what_is_unsound_is_refused(messages: Any, variables: Any, told: str) ->
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize("name", ["", "a b", "@", "a@1", "-a", "x" * 65, str(uuid4())])
+@pytest.mark.parametrize("name", ["", "a b", "@", "a@1", "-a", "x" * 65, "906a3aad-5346-4ad9-9cd8-439b243ffd87"])
 def test_a_prompt_has_a_name_that_can_be_referred_to(name: str) -> None:
     with pytest.raises(Invalid):
         check_prompt(name, "")
