@@ -15,6 +15,7 @@ from charkha.kit.http import Router
 from charkha.kit.plugins import boundary
 from charkha.kit.snapshot import Snapshots, serving
 from charkha.serve.ports import Engine
+from charkha.serve.routing import drains
 
 
 def router(database: Database, snapshots: Snapshots, engines: dict[str, Engine], access: Access) -> Router:
@@ -51,7 +52,8 @@ def router(database: Database, snapshots: Snapshots, engines: dict[str, Engine],
         return {
             "version": __version__,
             "snapshot": snapshots.version,
-            "gateways": await serving(database),
+            "gateways": await serving(database, engines=True),
+            "drained": await _drained(database),
             "engines": {name: await _engine(engine) for name, engine in engines.items()},
             "jobs": dict(sum((Counter(states) for states in queues.values()), Counter())),
             "queues": queues,
@@ -67,6 +69,12 @@ async def _engine(engine: Engine) -> dict[str, Any]:
     except CharkhaError as error:
         return {"status": "unreachable", "reason": error.message}
     return {"status": "ready" if health.ready else "not ready", "model": health.model, "adapters": health.adapters}
+
+
+async def _drained(database: Database) -> list[str]:
+    """The names of the engines that get no new requests."""
+    async with database.begin("charkha_app") as conn:
+        return sorted(await drains.load(conn))
 
 
 async def _queues(database: Database) -> dict[str, dict[str, int]]:

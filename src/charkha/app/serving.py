@@ -29,6 +29,8 @@ from charkha.release.registry import api as registry_api
 from charkha.release.rollouts import api as rollouts_api
 from charkha.serve import api as serve_api
 from charkha.serve.gateway import Gateway, GatewayLimits
+from charkha.serve.routing import api as routing_api
+from charkha.serve.routing import drains
 
 
 def gateway(installation: Installation) -> Front:
@@ -53,7 +55,10 @@ def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
         limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
         ensure_adapter=wiring.absent_adapters.ensure,
         meter=wiring.meter,
+        drained=lambda: wiring.snapshots.get(drains.DRAINS),
     )
+    wiring.snapshots.register(drains.DRAINS, drains.load)
+    wiring.snapshots.tell(hot_path.health.told)
 
     async def start() -> None:
         await wiring.jobs.open()
@@ -91,6 +96,7 @@ def routers(wiring: Wiring) -> list[Router]:
         limits_api.router(wiring.limits, access, wiring.database),
         prices_api.router(wiring.prices, access, wiring.database),
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
+        routing_api.router(drains.Drains(wiring.engines), access, wiring.database),
         observe_api.router(wiring.inferences, access),
         usage_api.router(wiring.directory, access, wiring.database),
         feedback_api.router(wiring.feedback, access),

@@ -11,6 +11,7 @@ from charkha.learn import tables as learn
 from charkha.observe import tables as observe
 from charkha.release import tables as release
 from charkha.serve import tables as serve
+from charkha.serve.routing import tables as routing
 
 __all__ = [
     "data",
@@ -24,6 +25,7 @@ __all__ = [
     "observe",
     "prices",
     "release",
+    "routing",
     "serve",
     "snapshot",
 ]

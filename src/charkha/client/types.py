@@ -95,7 +95,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way in which an endpoint answers; `adapters` are `{"digest", "weight", "version_id"}`."""
+    """One way in which an endpoint answers; `adapters` are `{"digest", "weight", "version_id"}`, `alternatives` other ways."""
 
     id: UUID
     name: str
@@ -105,6 +105,8 @@ class Variant(msgspec.Struct, frozen=True):
     adapters: list[dict[str, Any]]
     system_prompt: str | None
     parameters: dict[str, Any]
+    alternatives: list[dict[str, Any]] = []
+    routing: dict[str, Any] = {}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -158,6 +160,9 @@ class Inference(msgspec.Struct, frozen=True):
     subject_id: str | None = None
     cost: int | None = None
     currency: str | None = None
+    degraded: str | None = None
+    engine_model: str | None = None
+    tries: int | None = None
 
 
 class InferenceDetail(Inference, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ COMMANDS = {
     "spin": ("spin", "Turn the wheel once on a data set, before your eyes."),
     "chat": ("serving", "Ask a model or an endpoint."),
     "endpoints": ("serving", "Names that applications call, and how their traffic is shared."),
+    "engines": ("engines", "What answers: how gateways find each engine, drain, resume."),
     "adapters": ("serving", "Adapters: list, blend."),
     "inferences": ("serving", "The log of requests."),
     "feedback": ("learning", "What people think of answers."),

@@ -4,7 +4,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from charkha.client._async import governing, operating, releasing, resources, spending
+from charkha.client._async import engines, governing, operating, releasing, resources, spending
 from charkha.client._async.transport import Transport
 from charkha.client.types import Answer
 
@@ -34,6 +34,7 @@ class AsyncCharkha:
         self.audit = governing.Audit(self.transport)
         self.datasets = resources.Datasets(self.transport)
         self.endpoints = resources.Endpoints(self.transport)
+        self.engines = engines.EngineStates(self.transport)
         self.evaluations = resources.Evaluations(self.transport)
         self.feedback = resources.Feedback(self.transport)
         self.inferences = resources.Inferences(self.transport)

@@ -5,7 +5,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from charkha.client._sync import governing, operating, releasing, resources, spending
+from charkha.client._sync import engines, governing, operating, releasing, resources, spending
 from charkha.client._sync.transport import Transport
 from charkha.client.types import Answer
 
@@ -35,6 +35,7 @@ class Charkha:
         self.audit = governing.Audit(self.transport)
         self.datasets = resources.Datasets(self.transport)
         self.endpoints = resources.Endpoints(self.transport)
+        self.engines = engines.EngineStates(self.transport)
         self.evaluations = resources.Evaluations(self.transport)
         self.feedback = resources.Feedback(self.transport)
         self.inferences = resources.Inferences(self.transport)
