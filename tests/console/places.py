@@ -31,6 +31,7 @@ STANDS_FOR = {
     "run": "run",
     "evaluation": "evaluation",
     "release": "release",
+    "engine": "dataset_name",  # none is added for the tests: any name, of which there is no engine
     "key": "key",
     "session": "key",
     "backup": "dataset_name",  # none is made for the tests: any name, of which there is no backup

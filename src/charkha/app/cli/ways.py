@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from charkha.client.ways import alternative
 from charkha.serve.routing.domain import STRATEGIES
 
 _ROUTING = ("order", "hedge_ms", "retries", "request_seconds", "first_token_seconds", "context_tokens")
@@ -35,25 +36,14 @@ def ways_options(command: Callable[..., Any]) -> Callable[..., Any]:
         routing = {name: value for name in _ROUTING if (value := others.pop(name)) is not None}
         if tasks:
             routing["tasks"] = list(tasks)
-        ways: dict[str, Any] = {"alternatives": [alternative(each) for each in alternatives]} if alternatives else {}
+        ways: dict[str, Any] = {"alternatives": [_alternative(each) for each in alternatives]} if alternatives else {}
         return command(*args, ways=ways | ({"routing": routing} if routing else {}), **others)
 
     return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), collected)
 
 
-def alternative(text: str) -> dict[str, Any]:
-    """An alternative from `ENGINE:MODEL` and words such as `context=8192` and `task=code` after it."""
-    first, *words = text.split()
-    engine, separator, model = first.partition(":")
-    if not (engine and separator and model):
-        raise click.UsageError(f"'{text}' is not ENGINE:MODEL, such as openai:gpt-4o.")
-    made: dict[str, Any] = {"engine": engine, "model": model}
-    for word in words:
-        name, _, value = word.partition("=")
-        if name == "context" and value.isdecimal():
-            made["context_tokens"] = int(value)
-        elif name == "task" and value:
-            made.setdefault("tasks", []).append(value)
-        else:
-            raise click.UsageError(f"'{word}' is neither context=TOKENS nor task=WORD.")
-    return made
+def _alternative(text: str) -> dict[str, Any]:
+    try:
+        return alternative(text)
+    except ValueError as error:
+        raise click.UsageError(f"--alternative: {error}.") from None

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from charkha.console.listing import Listing
 from charkha.console.live import Fragments
 from charkha.console.names import NEWEST, actor_names, found_or_none, listed, part, version_names
-from charkha.console.pages import endpoint_changes
+from charkha.console.pages import endpoint_changes, engine_states
 from charkha.console.site import Site, Visitor
 from charkha.core.clock import now
 
@@ -20,7 +20,19 @@ _SHOWN, _OFFERED, _MOST = 10, 50, 500
 _ENDPOINT = ("id", "name", "labels", "keeps_content", "live_plan_id", "created_at")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LISTING = Listing("/endpoints", columns=_ENDPOINT, fixed={"variants": "live"})
-_VARIANT = ("id", "name", "engine", "model", "version_id", "adapters", "system_prompt", "parameters", "created_at")
+_VARIANT = (
+    "id",
+    "name",
+    "engine",
+    "model",
+    "version_id",
+    "adapters",
+    "system_prompt",
+    "parameters",
+    "alternatives",
+    "routing",
+    "created_at",
+)
 _PLAN = ("id", "number", "shares", "reason", "actor", "previous_id", "created_at")
 Facts = dict[str, Any]
 
@@ -32,6 +44,7 @@ def router(site: Site) -> APIRouter:
     _one(page, site)
     _histories(page, site)
     endpoint_changes.add(page, site)
+    engine_states.add(page, site)
     return page
 
 
