@@ -35,6 +35,7 @@ from charkha.serve.engines import llama_cpp
 from charkha.serve.engines.models import find_model
 from charkha.serve.gateway import Gateway, GatewayLimits
 from charkha.serve.ports import Engine, EngineDeps
+from charkha.serve.routing import drains
 from charkha.serve.service import EndpointService
 from charkha.serve.variants import VariantSpec
 from charkha.testing.engine_process import TOKEN, running_engine
@@ -79,6 +80,7 @@ class Rig:
         self.snapshots.register("keys", keyring.load)
         self.snapshots.register(routes.ROUTES, routes.load)
         self.snapshots.register(routes.VERSIONS, self._versions)
+        self.snapshots.register(drains.DRAINS, drains.load)
         self.snapshots.register(limit_store.LIMITS, limit_store.load)
         self.snapshots.register(price_service.PRICES, price_service.load)
         await self.snapshots.start()
@@ -95,6 +97,7 @@ class Rig:
             limits=limits,
             ensure_adapter=self._ensure,
             meter=Meter(self.snapshots, Leases(self.database, "test")),
+            drained=lambda: self.snapshots.get(drains.DRAINS),
         )
         await self.gateway.start()
         stack.push_async_callback(self.gateway.stop)

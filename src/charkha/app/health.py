@@ -17,6 +17,7 @@ from charkha.kit.http import Router
 from charkha.kit.plugins import boundary
 from charkha.kit.snapshot import Snapshots, serving
 from charkha.serve.ports import Engine
+from charkha.serve.routing import drains
 
 
 def router(database: Database, snapshots: Snapshots, engines: Mapping[str, Engine], access: Access) -> Router:
@@ -53,7 +54,8 @@ def router(database: Database, snapshots: Snapshots, engines: Mapping[str, Engin
         return {
             "version": __version__,
             "snapshot": snapshots.version,
-            "gateways": await serving(database),
+            "gateways": await serving(database, engines=True),
+            "drained": await _drained(database),
             "engines": await _engines(engines),
             "jobs": dict(sum((Counter(states) for states in queues.values()), Counter())),
             "queues": queues,
@@ -76,6 +78,12 @@ async def _engine(engine: Engine) -> dict[str, Any]:
     except CharkhaError as error:
         return {"status": "unreachable", "reason": error.message}
     return {"status": "ready" if health.ready else "not ready", "model": health.model, "adapters": health.adapters}
+
+
+async def _drained(database: Database) -> list[str]:
+    """The names of the engines that get no new requests."""
+    async with database.begin("charkha_app") as conn:
+        return sorted(await drains.load(conn))
 
 
 async def _queues(database: Database) -> dict[str, dict[str, int]]:

@@ -34,6 +34,8 @@ from charkha.serve.gateway import Gateway, GatewayLimits
 from charkha.serve.prompts import api as prompts_api
 from charkha.serve.prompts.testing import PromptTests
 from charkha.serve.providers import api as engines_api
+from charkha.serve.routing import api as routing_api
+from charkha.serve.routing import drains
 
 
 def gateway(installation: Installation) -> Front:
@@ -58,7 +60,10 @@ def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
         limits=GatewayLimits(limits.max_body_bytes, limits.request_seconds, limits.max_in_flight),
         ensure_adapter=wiring.absent_adapters.ensure,
         meter=wiring.meter,
+        drained=lambda: wiring.snapshots.get(drains.DRAINS),
     )
+    wiring.snapshots.register(drains.DRAINS, drains.load)
+    wiring.snapshots.tell(hot_path.health.told)
 
     async def start() -> None:
         await wiring.jobs.open()
@@ -99,6 +104,7 @@ def routers(wiring: Wiring) -> list[Router]:
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
         engines_api.router(wiring.providers, access, wiring.database),
         prompts_api.router(PromptTests(wiring.answers, wiring.endpoints), access),
+        routing_api.router(drains.Drains(wiring.engines), access, wiring.database),
         observe_api.router(wiring.inferences, access),
         usage_api.router(wiring.directory, access, wiring.database),
         feedback_api.router(wiring.feedback, access),

@@ -13,6 +13,7 @@ from charkha.release import tables as release
 from charkha.serve import tables as serve
 from charkha.serve.prompts import tables as prompts
 from charkha.serve.providers import tables as providers
+from charkha.serve.routing import tables as routing
 
 __all__ = [
     "data",
@@ -28,6 +29,7 @@ __all__ = [
     "prompts",
     "providers",
     "release",
+    "routing",
     "serve",
     "snapshot",
 ]

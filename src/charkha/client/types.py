@@ -95,8 +95,8 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way in which an endpoint answers; `adapters` are `{"digest", "weight", "version_id"}`, `prompt` is a version
-    of a prompt, as `name@number`."""
+    """One way in which an endpoint answers; `adapters` are `{"digest", "weight", "version_id"}`, `alternatives` other ways,
+    `prompt` is a version of a prompt, as `name@number`."""
 
     id: UUID
     name: str
@@ -108,6 +108,8 @@ class Variant(msgspec.Struct, frozen=True):
     parameters: dict[str, Any]
     prompt: str | None = None
     prompt_version_id: UUID | None = None
+    alternatives: list[dict[str, Any]] = []
+    routing: dict[str, Any] = {}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -162,6 +164,9 @@ class Inference(msgspec.Struct, frozen=True):
     cost: int | None = None
     currency: str | None = None
     prompt_version_id: UUID | None = None
+    degraded: str | None = None
+    engine_model: str | None = None
+    tries: int | None = None
 
 
 class InferenceDetail(Inference, frozen=True, kw_only=True):

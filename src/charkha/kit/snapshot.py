@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -64,6 +64,11 @@ class Snapshots:
         self._checked = 0.0
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._engines: Callable[[], Mapping[str, Any]] = dict
+
+    def tell(self, engines: Callable[[], Mapping[str, Any]]) -> None:
+        """Report with the version what this process knows of its engines, by their names: JSON."""
+        self._engines = engines
 
     def register(self, name: str, loader: Loader) -> None:
         """Add a part of the picture: `loader` reads it on a connection that crosses workspaces."""
@@ -100,7 +105,7 @@ class Snapshots:
         self.version = version
         if self._reports:
             async with system(self._database) as conn:
-                await conn.execute(_report(self.id, version))
+                await conn.execute(_report(self.id, version, self._engines()))
 
     async def _follow(self) -> None:
         """Refresh when told, and at least once a second."""
@@ -144,18 +149,16 @@ class Snapshots:
             raise
 
 
-def _report(instance: UUID, version: int) -> sa.Executable:
-    values = {"host": socket.gethostname(), "pid": os.getpid(), "version": version, "seen_at": sa.func.now()}
-    return (
-        insert(gateways)
-        .values(id=instance, **values)
-        .on_conflict_do_update(index_elements=[gateways.c.id], set_={"version": version, "seen_at": sa.func.now()})
-    )
+def _report(instance: UUID, version: int, engines: Mapping[str, Any]) -> sa.Executable:
+    moving = {"version": version, "seen_at": sa.func.now(), "engines": engines}
+    statement = insert(gateways).values(id=instance, host=socket.gethostname(), pid=os.getpid(), **moving)
+    return statement.on_conflict_do_update(index_elements=[gateways.c.id], set_=moving)
 
 
-async def serving(database: Database) -> list[dict[str, Any]]:
-    """The processes seen within the last five seconds and the version that each serves."""
-    query = sa.select(gateways).where(gateways.c.seen_at > sa.func.now() - sa.text(f"interval '{_SEEN_WITHIN}'"))
+async def serving(database: Database, *, engines: bool = False) -> list[dict[str, Any]]:
+    """The processes seen within the last five seconds and the version that each serves; with what they know of `engines`."""
+    columns = [each for each in gateways.c if engines or each.name != "engines"]
+    query = sa.select(*columns).where(gateways.c.seen_at > sa.func.now() - sa.text(f"interval '{_SEEN_WITHIN}'"))
     async with system(database) as conn:
         return [dict(row._mapping) for row in await conn.execute(query.order_by(gateways.c.id))]
 

@@ -16,6 +16,7 @@ from charkha.kit.snapshot import wait_until_served
 from charkha.serve.composition import AdapterUse, Composition, Swapped
 from charkha.serve.domain import Endpoint, Plan, Share, Variant
 from charkha.serve.ports import Engine
+from charkha.serve.routing.bodies import AlternativeIn, RoutingIn
 from charkha.serve.service import EndpointService
 from charkha.serve.variants import BlendSpec, VariantSpec
 
@@ -42,6 +43,8 @@ class VariantIn(_Body):
     system_prompt: str | None = Field(None, max_length=100_000, description="Said first where a request has none.")
     prompt: str | None = Field(None, max_length=100, description="A version of a prompt, name@number; or its name.")
     parameters: dict[str, Any] = Field({}, description="Defaults such as temperature or max_tokens.")
+    alternatives: list[AlternativeIn] = Field([], max_length=8, description="Other ways to answer, if this one cannot.")
+    routing: RoutingIn = Field(RoutingIn(), description="How it chooses among its ways, and how long it waits.")
 
     def spec(self) -> VariantSpec:
         """The same for the service."""

@@ -286,3 +286,48 @@ async def test_histories_have_pages_and_exports(world: World) -> None:
     detail = await browser.page("/endpoints/support")
     assert len(rows(detail, table=0)) == len(rows(detail, table=1)) == 10
     assert links(detail)["All plans"] == browser.href(f"/endpoints/{things['endpoint']}/plans")
+
+
+async def test_an_engine_is_drained_and_serves_again(world: World) -> None:
+    browser = await world.browser("operator")
+    assert "breaker closed" not in text_of(await browser.page("/endpoints"))
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "a"}]}
+    assert (await world.rest().post("/v1/chat/completions", json=asked)).status_code == 200
+    await world.wiring.snapshots.refresh()
+    assert "breaker closed" in text_of(await browser.page("/endpoints"))
+    assert "local gets no new requests." in await browser.said("/engines/local/drain")
+    assert (await world.rest().post("/v1/chat/completions", json=asked)).json()["error"]["code"] == "engine_drained"
+    page = await browser.page("/endpoints")
+    assert "drained" in text_of(page)
+    assert browser.href("/engines/local/resume") in forms(page)
+    assert "local serves again." in await browser.said("/engines/local/resume")
+    assert browser.href("/engines/local/drain") in forms(await browser.page("/endpoints"))
+    viewer = await world.browser("viewer")
+    assert browser.href("/engines/local/drain") not in forms(await viewer.page("/endpoints"))
+
+
+async def test_a_variant_is_made_with_other_ways(world: World) -> None:
+    browser = await world.browser()
+    made = {
+        "name": "spread",
+        "engine": "local",
+        "model": "tiny",
+        "alternatives": "local:other context=8000 task=code\nlocal:third\n",
+        "order": "cost",
+        "hedge_ms": "250",
+        "first_token_seconds": "3",
+    }
+    assert "spread can be called now." in await browser.said("/endpoints", made)
+    (variant,) = (await rest(world, "GET", "/endpoints/spread"))["variants"]
+    assert [(each["model"], each["context_tokens"], each["tasks"]) for each in variant["alternatives"]] == [
+        ("other", 8000, ["code"]),
+        ("third", None, []),
+    ]
+    assert (variant["routing"]["order"], variant["routing"]["hedge_ms"]) == ("cost", 250)
+    page = text_of(await browser.page("/endpoints/spread"))
+    for told in ("the cheapest first", "hedged after 250 ms", "first byte within 3", "tokens code"):
+        assert told in page
+    said = await browser.said("/endpoints", {**made, "name": "bad", "alternatives": "gpt-4o"})
+    assert "'gpt-4o' is not ENGINE:MODEL" in said
+    said = await browser.said("/endpoints", {**made, "name": "bad", "alternatives": "far:gpt-4o"})
+    assert "There is no engine 'far'." in said

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from charkha.app.cli.connection import connect
+from charkha.app.cli.engine_states import add_states
 from charkha.app.cli.lists import add_show, shown
 from charkha.app.cli.output import cell, json_option, page_options, print_json, table
 
@@ -36,6 +37,7 @@ def list_engines(after: str | None, limit: int, as_json: bool) -> None:
 
 
 add_show(engines, lambda client, name: client.engines.get(name), "NAME")
+add_states(engines)
 
 
 def _options(command: Any) -> Any:

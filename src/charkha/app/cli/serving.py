@@ -9,6 +9,7 @@ import msgspec
 from charkha.app.cli.connection import connect
 from charkha.app.cli.lists import add_list, add_show, shown, workspace_option
 from charkha.app.cli.output import json_option, print_json, table
+from charkha.app.cli.ways import ways_options
 from charkha.client.types import AdapterState, Page
 
 
@@ -34,6 +35,8 @@ add_show(endpoints, lambda client, which: client.endpoints.get(which), "NAME|ID"
 @click.option("--label", "labels", multiple=True, help="A class that answers are to be one of; repeat it.")
 @click.option("--max-tokens", type=int, help="Tokens of an answer, where a request does not say.")
 @click.option("--no-content", is_flag=True, help="Keep neither messages nor answers in the log.")
+@click.option("--engine", help="Engine of the model. Default: the one that brings it along.")
+@ways_options
 @workspace_option
 @json_option
 def create_endpoint(
@@ -44,6 +47,8 @@ def create_endpoint(
     labels: tuple[str, ...],
     max_tokens: int | None,
     no_content: bool,
+    engine: str | None,
+    ways: dict[str, Any],
     workspace: str | None,
     as_json: bool,
 ) -> None:
@@ -51,12 +56,13 @@ def create_endpoint(
     parameters = {"max_tokens": max_tokens} if max_tokens else {}
     fields = {
         "name": "base",
+        "engine": engine,
         "model": model,
         "system_prompt": system_prompt,
         "parameters": parameters,
         "prompt": prompt,
     }
-    variant = {key: value for key, value in fields.items() if value is not None}
+    variant = ways | {key: value for key, value in fields.items() if value is not None}
     with connect(workspace) as client:
         made = client.endpoints.create(name, variant=variant, labels=labels or None, keeps_content=not no_content)
     shown(made, as_json)

@@ -5,10 +5,11 @@ from typing import Any
 from urllib.parse import quote
 
 from charkha.client import providers, types
-from charkha.client._async.resources import Id, Resource
+from charkha.client._async.engines import EngineStates
+from charkha.client._async.resources import Id
 
 
-class Engines(Resource):
+class Engines(EngineStates):
     """Engines of the installation. Those of the database can be changed; it takes an owner's key."""
 
     async def list(self, *, after: Id | None = None, limit: int = 50) -> types.Page[providers.Engine]:

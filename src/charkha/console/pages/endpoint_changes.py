@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from charkha.console import forms
 from charkha.console.api import Refused
 from charkha.console.names import part
+from charkha.console.pages import engine_states
 from charkha.console.site import Site, Visitor
 from charkha.core.errors import Conflict, Invalid
 
@@ -127,7 +128,7 @@ def _variant(form: forms.Form) -> dict[str, Any]:
         "prompt": forms.text(form, "prompt"),
         "parameters": forms.json_object(form, "parameters", "Parameters"),
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    return engine_states.ways(form) | {name: value for name, value in fields.items() if value is not None}
 
 
 def _shares(visitor: Visitor) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from charkha.console.listing import Listing
 from charkha.console.live import Fragments
 from charkha.console.names import NEWEST, actor_names, found_or_none, listed, part, version_names
-from charkha.console.pages import endpoint_changes
+from charkha.console.pages import endpoint_changes, engine_states
 from charkha.console.site import Site, Visitor
 from charkha.core.clock import now
 
@@ -30,6 +30,8 @@ _VARIANT = (
     "system_prompt",
     "parameters",
     "prompt",
+    "alternatives",
+    "routing",
     "created_at",
 )
 _PLAN = ("id", "number", "shares", "reason", "actor", "previous_id", "created_at")
@@ -43,6 +45,7 @@ def router(site: Site) -> APIRouter:
     _one(page, site)
     _histories(page, site)
     endpoint_changes.add(page, site)
+    engine_states.add(page, site)
     return page
 
 
