@@ -19,7 +19,7 @@ from charkha.serve.ports import EngineDeps, EngineHealth, Translator, UpstreamCa
 
 name = "openai"
 _LENGTHS = ("max_completion_tokens", "max_tokens")
-HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
+HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class Config(BaseModel):
