@@ -58,7 +58,7 @@ def test_an_answer_that_called_says_so_in_the_log_however_it_ended() -> None:
     outcome = Outcome()
     call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     choice = {"index": 0, "message": {"content": None, "tool_calls": [call]}, "finish_reason": "stop"}
-    body = msgspec.json.encode({"choices": [choice]})
+    body = msgspec.json.encode({"id": "chatcmpl-ours", "choices": [choice]})
     assert relay(outcome).whole(body) == body
     assert outcome.finish_reason == "tool_calls"
 
@@ -101,13 +101,21 @@ def test_tool_call_deltas_pass_one_to_one_and_are_the_first_token() -> None:
         {"tool_calls": [call]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"id":"theirs"}'}}]},
     ]
-    sent = [msgspec.json.encode({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
+    sent = [msgspec.json.encode({"id": "chatcmpl-ours", "choices": [{"delta": delta}]}) for delta in deltas]
     firsts = []
     for payload in sent:
         assert passing.chunk(payload) == b"data: " + payload + b"\n\n"
         firsts.append(outcome.first_token)
     assert firsts[0] is None
     assert firsts[1] is not None
+
+
+@pytest.mark.parametrize("theirs", [{}, {"id": ""}, {"id": None}, {"id": "theirs"}])
+def test_an_answer_has_our_id_whatever_the_engines_is(theirs: dict[str, str | None]) -> None:
+    body = msgspec.json.encode({**theirs, "choices": [{"index": 0, "message": {"content": "yes"}}]})
+    told = relay().whole(body)
+    assert msgspec.json.decode(told) == {**msgspec.json.decode(body), "id": "chatcmpl-ours"}
+    assert told.count(b'"id"') == 1
 
 
 def test_of_several_choices_the_first_is_logged() -> None:

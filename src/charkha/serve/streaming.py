@@ -43,7 +43,7 @@ class _Usage(msgspec.Struct):
 class _Answer(msgspec.Struct):
     """What is read of an answer or of a chunk of one; the rest passes unread."""
 
-    id: str = ""
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
     model: str = ""
     choices: list[_Choice] = []
     usage: _Usage | None = None
@@ -116,8 +116,10 @@ class Relay:
         return b"data: " + msgspec.json.encode({**whole, "usage": None}) + b"\n\n"
 
     def _named(self, body: bytes, answer: _Answer) -> bytes:
-        if answer.id:
+        if answer.id is not msgspec.UNSET:
             body = _replaced(body, b'"id":', answer.id, self._id)
+        elif answer.choices:
+            body = b'{"id":' + self._id + b"," + body.lstrip()[1:]  # some services give their answers none
         return _replaced(body, b'"model":', answer.model, self._model) if answer.model else body
 
 
@@ -177,7 +179,7 @@ def read(decode: Callable[[bytes], _Kind], body: bytes) -> _Kind:
     return answer
 
 
-def _replaced(body: bytes, name: bytes, old: str, new: bytes) -> bytes:
+def _replaced(body: bytes, name: bytes, old: str | None, new: bytes) -> bytes:
     """`body` with the value of a field replaced, found by its own bytes.
 
     A quoted name followed by a colon cannot stand inside a JSON string, where its quotes would be escaped.

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
-import msgspec
 
 from charkha.core.errors import CharkhaError, Invalid, LimitReached, TooLarge, Unavailable
 from charkha.serve.ports import Engine, UpstreamCall
+from charkha.serve.refusals import Refusal
 from charkha.serve.targets import Target
 from charkha.serve.translated import translated
 
@@ -167,9 +167,9 @@ async def _failure(response: aiohttp.ClientResponse, engine: str) -> CharkhaErro
     """What an answer other than 200 means to the client."""
     async with response:
         try:
-            told = _Failure.of(await read_whole(response, _MAX_ERROR_BYTES))
+            told = Refusal.of(await read_whole(response, _MAX_ERROR_BYTES))
         except (aiohttp.ClientError, TooLarge):
-            told = _Failure()
+            told = Refusal()
     if response.status == 409 and told.code == AdapterMissing.code:
         return AdapterMissing(f"The engine '{engine}' does not hold the adapter.", remedy="Try again.")
     if response.status == 429:
@@ -196,23 +196,6 @@ def _rest(response: aiohttp.ClientResponse) -> float | None:
     except ValueError:
         return None
     return min(seconds, _LONGEST_REST) if seconds >= 0 else None
-
-
-class _Failure(msgspec.Struct, frozen=True):
-    """OpenAI's error object, as far as an engine filled it in."""
-
-    message: str | None = None
-    param: str | None = None
-    code: str | None = None
-
-    @classmethod
-    def of(cls, body: bytes) -> "_Failure":
-        try:
-            told = msgspec.json.decode(body)["error"]
-            texts = {field: told.get(field) for field in cls.__struct_fields__}
-        except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
-            return cls()
-        return cls(**{field: value for field, value in texts.items() if isinstance(value, str)})
 
 
 _RESTARTED = "It is restarted if it is ours; try again."

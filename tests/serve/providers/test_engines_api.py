@@ -95,6 +95,15 @@ async def test_a_key_that_was_sealed_for_another_url_goes_nowhere(house: House) 
     assert (await house.owner.get("/status")).status_code == 200
 
 
+async def test_a_provider_is_not_asked_by_every_look_at_the_status(house: House) -> None:
+    await house.add()
+    for _ in range(5):
+        assert (await house.owner.get("/status")).json()["engines"]["far"]["status"] == "ready"
+    assert len(house.provider.shown) == 1
+    assert (await house.owner.post("/engines/far/check")).json()["ready"]
+    assert len(house.provider.shown) == 2
+
+
 async def test_a_check_tells_what_it_saw(house: House) -> None:
     await house.add()
     good = (await house.owner.post("/engines/far/check")).json()
@@ -126,8 +135,8 @@ async def test_redirects_are_not_followed(house: House) -> None:
 
 async def test_an_engine_in_use_is_not_removed(house: House) -> None:
     await house.add()
-    variant = {"name": "large", "engine": "far", "model": "large"}
-    endpoint = (await house.owner.post("/endpoints", json={"name": "support", "variant": variant})).json()
+    endpoint = (await house.owner.post("/endpoints", json={"name": "support", "variant": {"model": "large"}})).json()
+    assert endpoint["variants"][0]["engine"] == "far"
     assert (await house.ask("support")).status_code == 200
     refused = await house.owner.delete("/engines/far")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "engine_in_use")

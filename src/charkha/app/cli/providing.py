@@ -46,6 +46,11 @@ def _options(command: Any) -> Any:
     command = click.option(
         "--model", "models", multiple=True, help="OURS or OURS=THEIRS: a name that applications may call."
     )(command)
+    command = click.option(
+        "--length",
+        type=click.Choice(["max_tokens", "max_completion_tokens"]),
+        help="OpenAI-compatible: the one name by which the service knows an answer's greatest length.",
+    )(command)
     return click.option("--max-tokens", type=int, help="Anthropic: an answer's length where a request names none.")(
         command
     )
@@ -74,7 +79,7 @@ def set_engine(name: str, as_json: bool, **described: Any) -> None:
     """Change an engine. Another --url erases its key; --model takes the place of all its models."""
     options = _described(**described)
     if not options:
-        raise click.UsageError("Name what is to change: --url, --model or --max-tokens.")
+        raise click.UsageError("Name what is to change: --url, --model, --length or --max-tokens.")
     with connect() as client:
         changed = client.engines.change(name, options)
     shown(changed, as_json)
@@ -122,12 +127,13 @@ def remove_engine(name: str, yes: bool, as_json: bool) -> None:
         click.echo(f"Removed. {len(answer['gateways'])} gateway processes know it.")
 
 
-def _described(url: str | None, models: tuple[str, ...], max_tokens: int | None) -> dict[str, Any]:
+def _described(url: str | None, models: tuple[str, ...], length: str | None, max_tokens: int | None) -> dict[str, Any]:
     """The plugin's options out of what was typed; what was not typed is left out."""
     named = dict(each.partition("=")[::2] for each in models)
     given = {
         "url": url,
         "models": {ours: theirs or ours for ours, theirs in named.items()} or None,
+        "length": length,
         "max_tokens": max_tokens,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -16,6 +16,11 @@ from charkha.console.site import Site, Visitor
 _READ, _CHANGE = "system.read", "system.manage"
 _COLUMNS = ("name", "source", "plugin", "url", "models", "key_ends", "key_set_at", "problem", "created_at")
 _LISTING = Listing("/engines", columns=_COLUMNS)
+_LENGTHS = (
+    ("", "as clients send it"),
+    ("max_tokens", "max_tokens"),
+    ("max_completion_tokens", "max_completion_tokens"),
+)
 _PLUGINS = (("openai", "OpenAI-compatible"), ("anthropic", "Anthropic"))
 
 
@@ -30,7 +35,7 @@ def router(site: Site) -> APIRouter:
         found = await _LISTING.page(visitor)
         for each in found["data"]:
             each["lines"] = "\n".join(_line(ours, theirs) for ours, theirs in each["models"].items())
-        return site.render(visitor, "pages/engines.html", page=found, plugins=_PLUGINS)
+        return site.render(visitor, "pages/engines.html", page=found, plugins=_PLUGINS, lengths=_LENGTHS)
 
     _changes(page, site)
     _life(page, site)
@@ -82,8 +87,10 @@ def _options(form: forms.Form) -> dict[str, Any]:
     named = [line.partition("=") for line in forms.lines(form, "models") or []]
     models = {ours.strip(): theirs.strip() or ours.strip() for ours, _, theirs in named}
     options: dict[str, Any] = {"url": forms.text(form, "url"), "models": models or None}
-    if (length := forms.whole(form, "max_tokens", "Longest answer")) is not None:
-        options["max_tokens"] = length
+    if (most := forms.whole(form, "max_tokens", "Longest answer")) is not None:
+        options["max_tokens"] = most
+    if "length" in form and form.get("plugin") != "anthropic":
+        options["length"] = form["length"] or None
     return options
 
 

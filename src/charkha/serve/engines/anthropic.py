@@ -20,7 +20,7 @@ from charkha.serve.ports import COUNT_PATH, EngineDeps, EngineHealth, UpstreamCa
 
 name = "anthropic"
 VERSION = "2023-06-01"
-HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
+HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 _CHAT = "/v1/chat/completions"
 
 

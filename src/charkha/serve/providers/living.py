@@ -4,6 +4,9 @@ the snapshot has them now.
 Boundary: the only place where a provider's key is opened, and where an engine of the database is built.
 """
 
+import asyncio
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -21,14 +24,19 @@ from charkha.serve.ports import CountsTokens, Engine, EngineDeps, EngineHealth, 
 from charkha.serve.providers.domain import Provider, key_context
 from charkha.serve.providers.store import ENGINES, Kept
 
+HEALTH_SECONDS = 15.0
 log = telemetry.logger(__name__)
 
 
 class Guarded:
-    """An engine of the database: its calls go out by the session that reaches public hosts, and allowed ones, alone."""
+    """An engine of the database: its calls go out by the session that reaches public hosts, and allowed ones, alone.
+
+    How it is, it is asked once in 15 s at most, however many pages and probes want to know: its provider counts calls.
+    """
 
     def __init__(self, engine: Engine, deps: EngineDeps) -> None:
         self.name, self._engine, self._deps = engine.name, engine, deps
+        self._health, self._asked, self._asking = EngineHealth(False), -math.inf, asyncio.Lock()
 
     def prepare(self, home: Path, token: str) -> Path | None:
         """Nothing to prepare."""
@@ -43,8 +51,12 @@ class Guarded:
         return replace(self._engine.upstream(path, body, adapters), session=self._deps.session)
 
     async def health(self) -> EngineHealth:
-        """Whether it answers."""
-        return await self._engine.health()
+        """Whether it answered when it was last asked."""
+        async with self._asking:
+            if time.monotonic() - self._asked > HEALTH_SECONDS:
+                self._health = await self._engine.health()
+                self._asked = time.monotonic()
+        return self._health
 
     async def adapters(self) -> list[str]:
         """What it holds."""

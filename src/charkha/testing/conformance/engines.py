@@ -18,6 +18,9 @@ import msgspec
 import pytest
 
 from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine, UpstreamCall
+from charkha.serve.recording import Outcome
+from charkha.serve.refusals import Refusal
+from charkha.serve.streaming import Lines, Relay
 from charkha.serve.translated import translated
 from charkha.serve.upstream import read_whole
 
@@ -51,15 +54,17 @@ class Subject:
         text: str = answer["choices"][0]["message"]["content"]
         return text
 
-    async def events(self, **fields: Any) -> list[dict[str, Any]]:
-        """The events of a streamed answer, which must end with [DONE]."""
-        async with await self._post(self.engine.upstream(CHAT, self.body(stream=True, **fields), ())) as response:
+    async def events(self, *, usage: bool = False, **fields: Any) -> list[dict[str, Any]]:
+        """The events of a streamed answer as the gateway asks for it and hands it on; it must end with [DONE]."""
+        body = self.body(stream=True, stream_options={"include_usage": True}, **fields)
+        relay = Relay("chatcmpl-1", self.model, Outcome(), wants_usage=usage, keeps_content=False)
+        async with await self._post(self.engine.upstream(CHAT, body, ())) as response:
             assert response.status == 200
             assert response.content_type == "text/event-stream"
-            lines = (await read_whole(response)).decode().split("\n\n")
-        data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
-        assert data[-1] == "[DONE]"
-        return [msgspec.json.decode(each) for each in data[:-1]]
+            payloads = list(Lines().feed(await read_whole(response)))
+        told = b"".join([relay.chunk(payload) for payload in payloads])
+        assert relay.done
+        return [msgspec.json.decode(payload) for payload in Lines().feed(told)]
 
     async def _post(self, call: UpstreamCall) -> aiohttp.ClientResponse:
         response = await self.session.post(call.url, data=call.body, headers=call.headers)
@@ -72,6 +77,18 @@ class Subject:
         for digest, file in self.adapters:
             await self.engine.load_adapter(digest, file)
         return [digest for digest, _ in self.adapters]
+
+
+def _calls_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The calls of a streamed answer, put together by the rule that OpenAI's clients go by: pieces belong by index."""
+    calls: dict[int, dict[str, Any]] = {}
+    deltas = [choice["delta"] for event in events for choice in event["choices"]]
+    for piece in [piece for delta in deltas for piece in delta.get("tool_calls") or []]:
+        call = calls.setdefault(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
+        call["id"] += piece.get("id") or ""
+        for field in ("name", "arguments"):
+            call["function"][field] += piece["function"].get(field) or ""
+    return [calls[index] for index in sorted(calls)]
 
 
 def _text_of(events: list[dict[str, Any]]) -> str:
@@ -104,7 +121,7 @@ class EngineConformance:
     async def test_usage_is_streamed_only_when_asked_for(self, subject: Subject) -> None:
         """One usage event at the end, or none at all."""
         silent = await subject.events()
-        telling = await subject.events(stream_options={"include_usage": True})
+        telling = await subject.events(usage=True)
         assert not any(event.get("usage") for event in silent)
         assert [bool(event.get("usage")) for event in telling].count(True) == 1
         assert telling[-1]["usage"]["completion_tokens"] > 0
@@ -130,12 +147,29 @@ class EngineConformance:
         assert status == 200
         assert counted["input_tokens"] == answer["usage"]["prompt_tokens"]
 
-    async def test_errors_are_shaped_like_openais(self, subject: Subject) -> None:
-        """A wrong value is the client's error, told in the object that OpenAI's clients read."""
+    async def test_errors_say_what_is_wrong(self, subject: Subject) -> None:
+        """A wrong value is the client's error, told in one of the shapes in which the gateway finds the message."""
         status, answer = await subject.ask(temperature="hot")
         assert 400 <= status < 500
-        assert answer["error"]["message"]
-        assert set(answer["error"]) >= {"message", "type", "param", "code"}
+        assert Refusal.of(msgspec.json.encode(answer)).message
+
+    async def test_a_tools_calls_are_told_apart(self, subject: Subject) -> None:
+        """Every call has an id and a name of its own and arguments that are JSON, streamed or whole."""
+        tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+        try:
+            status, answer = await subject.ask(tools=[tool])
+            events = await subject.events(tools=[tool]) if status == 200 else []
+        except ValueError as refusal:
+            pytest.skip(f"this engine refuses tools: {refusal}")
+        if status != 200:
+            assert Refusal.of(msgspec.json.encode(answer)).message
+            return
+        whole, streamed = answer["choices"][0]["message"].get("tool_calls") or [], _calls_of(events)
+        for calls in (whole, streamed):
+            assert len({call["id"] for call in calls}) == len(calls)
+            assert all(call["id"] and call["function"]["name"] for call in calls)
+            assert all(isinstance(msgspec.json.decode(call["function"]["arguments"]), dict) for call in calls)
+        assert [call["function"] for call in whole] == [call["function"] for call in streamed]
 
     async def test_an_unknown_adapter_is_an_error(self, subject: Subject) -> None:
         """Never an answer by the base model, silently."""
