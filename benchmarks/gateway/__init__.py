@@ -6,6 +6,6 @@ run a bare floor (what a proxy in Python has to do at the least) and the peers t
 the result, `results/gateway.svg` its picture.
 """
 
-# from benchmarks.gateway.command import main
+from benchmarks.gateway.command import main
 
 __all__ = ["main"]
