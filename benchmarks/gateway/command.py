@@ -11,6 +11,7 @@ import uvloop
 from benchmarks import report
 from benchmarks.gateway import floors, installation, parts, peers, plot, streams
 from benchmarks.gateway.measures import Plan, Run, Server, settle
+from charkha.app.installation import Installation
 
 QUICK = Plan(seconds=1.0, rounds=1, requests=5_000, idle=200, streams=1, rates=(1_000,))
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     plot.write(figures)
 
 
-def _one_core(run: Run, installed: installation.Installation, port: int, cores: parts.Cores, scratch: Path) -> None:
+def _one_core(run: Run, installed: Installation, port: int, cores: parts.Cores, scratch: Path) -> None:
     """What one process does with one core."""
     with (
         floors.floors(port, 1, cores.server, scratch) as (floor_target, floor_pids),
@@ -70,9 +71,7 @@ def _peers(run: Run, options: argparse.Namespace, port: int, cores: parts.Cores,
             uvloop.run(run.peer(Server(peer.name, target)))
 
 
-def _two_processes(
-    run: Run, installed: installation.Installation, port: int, cores: parts.Cores, scratch: Path
-) -> None:
+def _two_processes(run: Run, installed: Installation, port: int, cores: parts.Cores, scratch: Path) -> None:
     """What a second process adds."""
     log = scratch / "gateways.log"
     with (

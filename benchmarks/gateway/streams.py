@@ -31,9 +31,9 @@ class Stream(Connection):
 
     def __init__(self, tally: Tally, request: bytes, streams: int) -> None:
         super().__init__(tally, request)
-        self._left, self._firsts, self.transits = streams, [], list[float]()
-        self.ended, self._is_first = asyncio.get_running_loop().create_future(), True
-        self.firsts: list[float] = self._firsts
+        self._left, self._is_first = streams, True
+        self.transits, self.firsts = list[float](), list[float]()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         """Note the time at once, before anything is parsed."""
@@ -68,7 +68,8 @@ class Idle(asyncio.Protocol):
     """One stream that has begun and says no more."""
 
     def __init__(self, request: bytes) -> None:
-        self._request, self.begun = request, asyncio.get_running_loop().create_future()
+        self._request = request
+        self.begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
