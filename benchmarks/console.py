@@ -30,7 +30,8 @@ from playwright.async_api import Browser, async_playwright
 
 from benchmarks import report
 from benchmarks.console_seed import Ground, seed
-from benchmarks.gateway import directory, load, part
+from benchmarks.gateway import load, parts
+from benchmarks.gateway.installation import directory
 from charkha.client import Charkha
 from charkha.console.navigation import SECTIONS
 from charkha.console.security import COOKIE
@@ -215,11 +216,12 @@ async def browsing(at: House) -> AsyncIterator[list[float]]:
 
 async def gateway_loss(at: House, seconds: float, pairs: int) -> dict[str, Any]:
     """The gateway's throughput alone and while ten people browse, in alternating pairs; the median of the losses."""
+    target = load.Target(int(at.url.rpartition(":")[2]), "bench", {"authorization": f"Bearer {at.key}"})
     losses, alone, beside = [], [], []
     for _ in range(pairs):
-        quiet = (await load(at.url, at.key, 64, seconds))["per_second"]
+        quiet = (await load.closed(target, 64, seconds=seconds)).per_second
         async with browsing(at):
-            busy = (await load(at.url, at.key, 64, seconds))["per_second"]
+            busy = (await load.closed(target, 64, seconds=seconds)).per_second
         alone.append(quiet)
         beside.append(busy)
         losses.append(100 * (1 - busy / quiet))
@@ -276,7 +278,12 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args(arguments)
-    with directory() as home, part("upstream") as (upstream,), house(home, upstream) as at:
+    every = parts.Cores.of_machine().every
+    with (
+        directory() as scratch,
+        parts.upstream(every, scratch / "upstream.log") as port,
+        house(scratch / "home", f"http://127.0.0.1:{port}") as at,
+    ):
         report.write("console", asyncio.run(measure(options, at)))
 
 

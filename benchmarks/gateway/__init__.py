@@ -6,6 +6,11 @@ run a bare floor (what a proxy in Python has to do at the least) and the peers t
 the result, `results/gateway.svg` its picture.
 """
 
-# from benchmarks.gateway.command import main
+from collections.abc import Sequence
 
-__all__ = ["main"]
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Measure everything; `python -m benchmarks gateway` calls it. See `command`."""
+    from benchmarks.gateway import command  # its parts are processes, which do not need what the whole needs
+
+    command.main(arguments)

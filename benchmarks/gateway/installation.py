@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from charkha.govern.permissions import ALL
 from charkha.kit.postgres import launcher
 from charkha.serve.variants import VariantSpec
 
+COMMAND = (sys.executable, "-m", "charkha.app.cli", "api")
 ENGINE, NAME = "mock", "bench"
 SETTINGS = """
 [limits]
@@ -88,19 +88,17 @@ def key(installation: Installation) -> str:
 
 @contextlib.contextmanager
 def gateways(
-    installation: Installation, count: int, cores: frozenset[int], log: Path
+    installation: Installation, count: int, cores: frozenset[int], log: Path, *, command: Sequence[str] = COMMAND
 ) -> Iterator[tuple[Target, list[int]]]:
     """So many `charkha api` on one socket; where they are asked, and their process ids."""
     with parts.listener() as listener, contextlib.ExitStack() as stack:
         port, descriptor = listener.getsockname()[1], listener.fileno()
         environment = {LISTEN_FD: str(descriptor)}
-        children: list[subprocess.Popen[str]] = []
-        for _ in range(count):
-            command = [sys.executable, "-m", "charkha.app.cli", "api"]
-            children.append(
-                stack.enter_context(
-                    parts.process(command, cores, log=log, environment=environment, descriptors=[descriptor])
-                )
+        children = [
+            stack.enter_context(
+                parts.process(command, cores, log=log, environment=environment, descriptors=[descriptor])
             )
+            for _ in range(count)
+        ]
         parts.wait_until(lambda: answers("127.0.0.1", port), "The gateway", log, children[0])
         yield Target(port, NAME, {"authorization": f"Bearer {key(installation)}"}), [child.pid for child in children]

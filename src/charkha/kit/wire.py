@@ -25,6 +25,7 @@ from charkha import __version__
 from charkha.kit import egress
 
 MAX_HEAD_BYTES = 64 * 2**10
+_HEADER_COST = 32  # what a header is counted as besides its bytes, so that many small ones are no way around
 _HIGH, _LOW = 2**18, 2**16  # bytes that wait for their reader when an engine is told to pause, and to go on
 _LENGTHS, _EMPTY = (b"content-length", b"transfer-encoding"), (204, 304)
 _DEFAULT = aiohttp.ClientTimeout(sock_connect=5)
@@ -201,7 +202,7 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of an answer's head, or of a chunked body's trailer."""
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + _HEADER_COST
         if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError("headers without an end")
         self._headers.append((name, value))
