@@ -57,12 +57,17 @@ def sample() -> dict[str, Any]:
         {"label": "loss", "points": _CURVE},
         {"label": HOSTILE[0], "points": [[step, value / 2] for step, value in _CURVE]},
     ]
+    layers = [
+        {"label": label, "points": [[day * 86_400, (day * 7 + len(label)) % 11] for day in range(20_000, 20_014)]}
+        for label in ("support", HOSTILE[0])
+    ]
     return {
         "listing": _LISTING,
         "hostile": HOSTILE,
         "wave": [3, 5, None, 4, 8, 9, 7, 11],
         "columns": [0, 3, 9, 4, 1, 7],
         "curves": curves,
+        "layers": layers,
         "asked": Conversation(_TURNS, left_out=3),
         "answered": Turn("assistant", (Part("text", HOSTILE[-1] * 60),)),
         "wanted": Turn("wanted instead", (Part("text", "question"),)),

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from charkha.console import forms, names, spending
+from charkha.console.filters import plain
 from charkha.console.listing import Filter, Listing
 from charkha.console.live import Fragments
 from charkha.console.site import Site, Visitor
@@ -115,7 +116,7 @@ async def _keys(visitor: Visitor) -> list[Facts]:
 
 def _with_keys(keys: list[Facts], chosen: str | None) -> Listing:
     """The listing with the workspace's keys to choose from, where the visitor may see them."""
-    choices = {each["id"]: f"{each['name'][:40]} ({each['hint']})" for each in keys}
+    choices = {each["id"]: f"{plain(each['name'], 40)} ({each['hint']})" for each in keys}
     if chosen and chosen not in choices:
         choices[chosen] = f"…{chosen[-8:]}"
     *others, key = _LISTING.filters

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from charkha.console import consumption, names, spending
 from charkha.console.api import Refused
 from charkha.console.consumption import COLUMNS, RANGES, USUAL, Span
+from charkha.console.filters import plain
 from charkha.console.listing import Filter, Listing, check_form, exported
 from charkha.console.site import Site, Visitor
 from charkha.core.clock import now
@@ -114,7 +115,7 @@ async def _listing(visitor: Visitor) -> Listing:
     """The filters of the page."""
     choices = ["model", "engine", "key", *(["workspace"] if visitor.may("workspace.read") else [])]
     keys = await names.listed(visitor, "key.read", "/keys", limit=names.MOST)
-    by_id = {each["id"]: f"{each['name'][:40]} ({each['hint']})" for each in keys}
+    by_id = {each["id"]: f"{plain(each['name'], 40)} ({each['hint']})" for each in keys}
     if (chosen := visitor.query.get("key_id")) and chosen not in by_id:
         by_id[chosen] = f"…{chosen[-8:]}"
     ranges = tuple((name, told) for name, told in RANGES.items() if name != USUAL)
