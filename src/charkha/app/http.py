@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from charkha import __version__
+from charkha.app import document
 from charkha.core.errors import Forbidden
 from charkha.govern.access import verify
 from charkha.kit.http import Router, error_response, install_errors
@@ -28,6 +29,7 @@ def control_plane(routers: Iterable[Router]) -> FastAPI:
     """FastAPI with every station's routes; refuses to be built with a route that declares no permission."""
     app = FastAPI(title="Charkha", version=__version__, summary="The wheel, over HTTP.", redoc_url=None)
     install_errors(app)
+    document.install(app)
     for router in routers:
         app.include_router(router)
         verify(router.routes)
