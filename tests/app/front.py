@@ -15,6 +15,7 @@ import uvicorn
 
 from charkha.app import settings
 from charkha.app.api import configured
+from charkha.app.connections import Bounds
 from charkha.app.installation import Installation
 from charkha.app.listener import bind
 from charkha.app.serving import served
@@ -34,7 +35,9 @@ class House:
         self.model = FakeModel()
         self.url = self.key = self.other_key = ""
         self.address = ("", 0)
+        self.tasks = 0  # those of the application while nothing is asked of it
         self.wiring: Wiring
+        self.server: uvicorn.Server
         self.loop: asyncio.AbstractEventLoop
 
     def client(self, **headers: str) -> httpx.Client:
@@ -65,14 +68,14 @@ def fresh_database(running: launcher.Running) -> Iterator[Urls]:
 
 
 @contextmanager
-def house(urls: Urls, home: Path, **options: Any) -> Iterator[House]:
+def house(urls: Urls, home: Path, *, bounds: Bounds | None = None, **options: Any) -> Iterator[House]:
     """The application on a free port; `options` are settings."""
     made, ready, stopping = House(), threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            asyncio.run(_serve(made, urls, home, options, ready, stopping))
+            asyncio.run(_serve(made, urls, home, bounds, options, ready, stopping))
         except BaseException as error:  # noqa: BLE001 - it is raised where the test is
             failures.append(error)
             ready.set()
@@ -92,7 +95,13 @@ def house(urls: Urls, home: Path, **options: Any) -> Iterator[House]:
 
 
 async def _serve(
-    made: House, urls: Urls, home: Path, options: dict[str, Any], ready: threading.Event, stopping: threading.Event
+    made: House,
+    urls: Urls,
+    home: Path,
+    bounds: Bounds | None,
+    options: dict[str, Any],
+    ready: threading.Event,
+    stopping: threading.Event,
 ) -> None:
     made.loop = asyncio.get_running_loop()
     async with serving(made.model) as upstream:
@@ -104,13 +113,15 @@ async def _serve(
         first = await made.wiring.directory.first_run()
         assert first is not None
         made.key, made.other_key = first.operator.key, first.application.key
-        server = _Server(configured(served(made.wiring)))
+        server = made.server = _Server(configured(served(made.wiring), bounds=bounds))
         with bind("127.0.0.1", 0) as listener:
             made.address = listener.getsockname()[:2]
             made.url = f"http://127.0.0.1:{made.address[1]}"
             task = asyncio.create_task(server.serve([listener]))
             while not (server.started or task.done()):
                 await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            made.tasks = len(asyncio.all_tasks())
             ready.set()
             while not (stopping.is_set() or task.done()):
                 await asyncio.sleep(0.05)

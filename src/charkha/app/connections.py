@@ -113,9 +113,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal = error
         if self.transport is None or self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if not self.pipeline and self._may_answer():
             self.transport.write(_told(error))
         self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Whether an answer can be told here; the application behind a request that has none yet is told to stop."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        if cycle.response_started:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return True
 
     def waits(self) -> tuple[str, object, int] | None:
         """What this connection keeps us waiting for, if anything: the same for as long as it does not get on."""
@@ -123,14 +134,20 @@ class BoundedProtocol(HttpToolsProtocol):
             return "closing", None, 0
         if self.flow.write_paused:
             return "stalled", self.cycle, self.transport.get_write_buffer_size()
-        if (self.cycle is None or self.cycle.response_complete) and self.timeout_keep_alive_task is None:
-            return "head", self.cycle, 0
-        return None
+        if self.cycle is None:
+            return "head", None, 0
+        if not self.cycle.response_complete:
+            return None
+        if self.cycle.more_body:
+            return "rest", self.cycle, 0
+        return ("head", self.cycle, 0) if self.timeout_keep_alive_task is None else None
 
     def give_up(self, what: str) -> None:
         """Do not wait any longer."""
         if what == "head":
             self.refuse(SlowHead("The request did not arrive in time.", remedy="Send it faster."))
+        elif what == "rest":  # of a body whose request has been answered
+            self.transport.close()
         else:  # closing would wait for the client to read what is still to be sent
             self.transport.abort()
 
@@ -149,6 +166,7 @@ class Sweep:
     def __init__(self, bounds: Bounds) -> None:
         self._most = {
             "head": bounds.head_seconds,
+            "rest": bounds.head_seconds,
             "stalled": bounds.stalled_seconds,
             "closing": bounds.closing_seconds,
         }

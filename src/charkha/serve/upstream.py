@@ -177,7 +177,7 @@ class _Failure(msgspec.Struct, frozen=True):
         try:
             told = msgspec.json.decode(body)["error"]
             texts = {field: told.get(field) for field in cls.__struct_fields__}
-        except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
             return cls()
         return cls(**{field: value for field, value in texts.items() if isinstance(value, str)})
 
