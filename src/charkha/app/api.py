@@ -6,7 +6,7 @@ from typing import Any
 
 import uvicorn
 
-from charkha.app import forwarding, serving
+from charkha.app import connections, forwarding, serving
 from charkha.app.http import Front
 from charkha.app.installation import Installation
 from charkha.app.supervisor import LISTEN_FD
@@ -35,10 +35,15 @@ def run_console(installation: Installation) -> None:
 
 
 def _serve(application: Front, listener: socket.socket | None, **options: Any) -> None:
-    config = uvicorn.Config(
+    uvicorn.Server(configured(application, **options)).run(sockets=[listener] if listener else None)
+
+
+def configured(application: Front, *, bounds: connections.Bounds | None = None, **options: Any) -> uvicorn.Config:
+    """How every process of ours serves HTTP; `options` are uvicorn's, for this one."""
+    return uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http=connections.protocol(bounds),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -46,7 +51,5 @@ def _serve(application: Front, listener: socket.socket | None, **options: Any) -
         server_header=False,
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
-        h11_max_incomplete_event_size=64 * 1024,
         **options,
     )
-    uvicorn.Server(config).run(sockets=[listener] if listener else None)

@@ -4,6 +4,7 @@ Boundary: the only ASGI application that is served. A request whose Host or Orig
 anything reads it, which is what defeats DNS rebinding.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from charkha import __version__
-from charkha.core.errors import Forbidden
+from charkha.app import document
+from charkha.core.errors import CharkhaError, Forbidden, Timeout, TooLarge
 from charkha.govern.access import verify
 from charkha.kit.http import Router, error_response, install_errors
 
@@ -21,14 +23,21 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_MAX_BODY = 64 * 2**20
+MAX_BODY, BODY_SECONDS = 64 * 2**20, 120.0
 _MOST_NAMES = 1_024
+
+
+class SlowBody(Timeout):
+    """The client did not send its body in time."""
+
+    status, code = 408, "request_timeout"
 
 
 def control_plane(routers: Iterable[Router]) -> FastAPI:
     """FastAPI with every station's routes; refuses to be built with a route that declares no permission."""
     app = FastAPI(title="Charkha", version=__version__, summary="The wheel, over HTTP.", redoc_url=None)
     install_errors(app)
+    document.install(app)
     for router in routers:
         app.include_router(router)
         verify(router.routes)
@@ -65,7 +74,8 @@ class Front:
                 )
                 await error_response(refusal)(scope, receive, send)
             elif self._console is not None and (scope["path"] + "/").startswith("/console/"):
-                await self._console(scope, _capped(receive), send)
+                bounded = _Bounded(scope, receive, send)
+                await self._console(scope, bounded.receive, bounded.send)
             else:
                 await self.dispatch(scope, receive, send)
 
@@ -74,7 +84,8 @@ class Front:
         if scope["path"].startswith("/v1/"):
             await self._gateway(scope, receive, send)
         else:
-            await self._control(scope, _capped(receive), send)
+            bounded = _Bounded(scope, receive, send)
+            await self._control(scope, bounded.receive, bounded.send)
 
     def _is_ours(self, scope: Scope) -> bool:
         host, origin = b"", b""
@@ -117,14 +128,39 @@ def _host_name(host: str) -> str:
     return host.partition(":")[0]
 
 
-def _capped(receive: Receive) -> Receive:
-    """A receive that ends a body over the cap as if the client had gone."""
-    seen = 0
+class _Bounded:
+    """A request whose body is refused when it is over the cap or too slow, whatever its reader makes of the end of it."""
 
-    async def capped() -> MutableMapping[str, Any]:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > _MAX_BODY else message
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._seen, self._whole, self._deadline = 0, False, 0.0
+        self._refusal: CharkhaError | None = None
+        self._started = False
 
-    return capped
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next message; a body that is refused ends as if the client had gone."""
+        if self._whole:
+            return await self._receive()
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + BODY_SECONDS
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            return self._refused(SlowBody("The body did not arrive in time.", remedy="Send it faster, or less of it."))
+        self._seen += len(message.get("body", b""))
+        if self._seen > MAX_BODY:
+            return self._refused(TooLarge(f"The body is larger than {MAX_BODY} bytes.", remedy="Send less."))
+        self._whole = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """What the reader answers, unless its request was refused before it had begun to."""
+        if self._refusal is None or self._started:
+            self._started = True
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            await error_response(self._refusal)(self._scope, self._receive, self._send)
+
+    def _refused(self, error: CharkhaError) -> MutableMapping[str, Any]:
+        self._refusal = self._refusal or error
+        return {"type": "http.disconnect"}

@@ -16,6 +16,15 @@ from charkha.kit.paging import Page
 
 MOST_EXAMPLES = 1000
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
+_EXAMPLES = {"type": "array", "minItems": 1, "items": {"type": "object"}}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 200}
+_DOCUMENT = {"type": "object", "required": ["name", "examples"], "properties": {"name": _NAME, "examples": _EXAMPLES}}
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _DOCUMENT}, "application/jsonl": {"schema": {"type": "string"}}},
+    }
+}
 
 
 def router(datasets: DatasetService, access: Access) -> Router:
@@ -28,7 +37,7 @@ def router(datasets: DatasetService, access: Access) -> Router:
 
 
 def _datasets(api: Router, datasets: DatasetService, access: Access) -> None:
-    @api.post("/datasets", status_code=201)
+    @api.post("/datasets", status_code=201, openapi_extra=_UPLOAD)
     async def upload_dataset(
         request: Request,
         name: str | None = Query(None, max_length=200, description="The data set; with JSON lines only."),

@@ -266,7 +266,7 @@ def _says(example: Example, wanted: str) -> bool:
 def _example(line: bytes, number: int) -> Example:
     try:
         return msgspec.json.decode(line, type=Example)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"Line {number} is no example: {error}.", remedy="Write the data set version anew.") from error
 
 

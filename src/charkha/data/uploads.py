@@ -52,7 +52,7 @@ def read(body: bytes, media_type: str, name: str | None) -> tuple[str, tuple[Exa
 def _document(body: bytes) -> Upload:
     try:
         return msgspec.json.decode(body, type=Upload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The body cannot be read: {error}.", remedy=_HOW) from error
 
 
@@ -69,7 +69,7 @@ def _examples(body: bytes, title: str) -> tuple[Example, ...]:
 def _is_ours(line: bytes) -> bool:
     try:
         row = msgspec.json.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(row, dict) and isinstance(row.get("prompt"), list) and "answer" in row
 

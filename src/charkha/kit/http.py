@@ -5,6 +5,7 @@ Boundary: the only place where a result becomes bytes and an error becomes a sta
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from charkha.core.errors import CharkhaError, LimitReached, Unavailable
+from charkha.core.errors import CharkhaError, Invalid, LimitReached, Unavailable
 from charkha.kit import telemetry
 
+_CLIENT_CLOSED = 499  # nginx's number for a client that closed the connection
 _CODES = {404: "unknown_url", 405: "method_not_allowed"}
 log = telemetry.logger(__name__)
 
@@ -86,7 +89,11 @@ def error_response(error: CharkhaError) -> Response:
     headers = {"retry-after": str(error.retry_after)} if isinstance(error, Unavailable | LimitReached) else {}
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(error_body(error)), error.status, headers, "application/json")
+    try:
+        body = msgspec.json.encode(error_body(error))
+    except UnicodeEncodeError:  # it quotes what was sent, and that has half of a surrogate pair
+        body = json.dumps(error_body(error)).encode()
+    return Response(body, error.status, headers, "application/json")
 
 
 def install_errors(app: FastAPI) -> None:
@@ -104,6 +111,15 @@ def install_errors(app: FastAPI) -> None:
             f"{field or 'body'}: {first['msg']}.", param=field or None, remedy="Correct it and send again."
         )
         wrong.status, wrong.code = 422, "invalid_request"
+        return error_response(wrong)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=_CLIENT_CLOSED)  # nobody reads it
+
+    @app.exception_handler(UnicodeEncodeError)
+    async def no_text(_: Request, error: UnicodeEncodeError) -> Response:
+        wrong = Invalid("A string in the body has half of a surrogate pair.", remedy="Send it as UTF-8, or whole.")
         return error_response(wrong)
 
     @app.exception_handler(HTTPException)

@@ -65,7 +65,7 @@ class TokenCounter:
                 return Count(await self._counted(target, body, caller.workspace_id), False)
         except TimeoutError as error:
             raise Timeout(f"No answer within {self._seconds:g} seconds.", remedy="Try again.") from error
-        except (aiohttp.ClientError, msgspec.MsgspecError) as error:
+        except (aiohttp.ClientError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise EngineFailed(f"The engine's count cannot be read: {error}.", remedy="Try again.") from error
 
     async def _counted(self, target: Target, body: dict[str, Any], workspace_id: UUID) -> int:

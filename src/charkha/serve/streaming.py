@@ -172,7 +172,7 @@ def read(decode: Callable[[bytes], _Kind], body: bytes) -> _Kind:
     """An answer, or a chunk of one, as `decode` reads it. Raises EngineFailed for nonsense, and where it tells of an error."""
     try:
         answer = decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EngineFailed(f"The engine's answer cannot be read: {error}.") from error
     if answer.error is not None:
         raise EngineFailed("The engine broke down while it answered.", remedy="Try again; its log says more.")

@@ -21,7 +21,7 @@ async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
     """The address, such as `http://127.0.0.1:40001`, at which `app` answers inside the block."""
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, access_log=False)
     server = _Quiet(config)
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # without its name asyncio leaves Nagle's delay on
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         task = asyncio.create_task(server.serve([listener]))

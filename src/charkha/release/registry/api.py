@@ -17,6 +17,8 @@ from charkha.release.registry.domain import AdapterState, Alias, Lineage, Stored
 from charkha.release.registry.service import RegistryService
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL's text cannot hold it
+_FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_UPLOAD = {"requestBody": {"required": True, "content": _FILE}}
 
 
 class AliasIn(BaseModel):
@@ -128,7 +130,7 @@ def _adapters(api: Router, registry: RegistryService, adapters: AdapterService, 
         async with caller.transaction() as tx:
             return await adapters.listed(tx, warm, name=name, prefix=q, after=after, limit=limit)
 
-    @api.post("/adapters", status_code=201)
+    @api.post("/adapters", status_code=201, openapi_extra=_UPLOAD)
     async def bring_adapter(
         request: Request,
         name: str = Query(max_length=200, description="The name that it becomes a version of."),
