@@ -161,7 +161,10 @@ async def _things(world: World) -> dict[str, Any]:
         headers=owner,
     )
     assert suite.status_code == 201, suite.text
-    return {"endpoint": endpoint, "dataset": dataset, "suite": suite.json()}
+    messages = [{"role": "system", "content": "secret {{ word }}"}]
+    prompt = await world.client.post("/prompts", json={"name": "secret-prompt", "messages": messages}, headers=owner)
+    assert prompt.status_code == 201, prompt.text
+    return {"endpoint": endpoint, "dataset": dataset, "suite": suite.json(), "prompt": prompt.json()}
 
 
 async def test_another_workspaces_key_reaches_nothing(world: World) -> None:
@@ -172,6 +175,8 @@ async def test_another_workspaces_key_reaches_nothing(world: World) -> None:
         made["dataset"]["id"],
         made["dataset"]["dataset_id"],
         made["suite"]["id"],
+        made["prompt"]["id"],
+        made["prompt"]["name"],
         made["endpoint"]["variants"][0]["id"],
         made["endpoint"]["variants"][0]["version_id"],
     ]

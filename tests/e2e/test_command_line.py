@@ -16,7 +16,7 @@ from tests.e2e.house import ENDPOINT, House
 from tests.e2e.miniature import MODEL, miniature
 
 LISTS = ("endpoints", "adapters", "inferences", "feedback", "datasets", "runs", "suites", "evaluations")
-LISTS += ("versions", "releases", "keys", "sessions", "workspaces")
+LISTS += ("versions", "releases", "keys", "sessions", "workspaces", "prompts")
 
 
 def test_help_names_every_command_without_loading_it(house: House) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from charkha.core.errors import Invalid
+from charkha.core.errors import CharkhaError, Invalid
 from charkha.serve.prompts import cases, judging
 from charkha.serve.prompts.cases import Case, Expectation, Said, check_cases
 from charkha.serve.prompts.domain import TemplateMessage
@@ -75,6 +75,13 @@ async def test_nothing_that_people_write_takes_for_ever(expected: Expectation | 
     assert len(found) <= 1
     if expected and expected.regex:
         assert "more than 2 seconds" in found[0]
+
+
+async def test_a_judge_that_fails_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "environment", lambda: {"PYTHONPATH": "/nowhere"})
+    monkeypatch.setattr(judging, "__name__", "charkha.no_such_module")
+    with pytest.raises(CharkhaError, match="could not be judged"):
+        await judging.unmet([Expectation(regex="a")], "a")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from charkha.core.errors import Invalid, NotFound
+from charkha.core.errors import Invalid, NotFound, Unavailable
 from charkha.govern.keyring import Principal
 from charkha.kit.crypto import Secrets
 from charkha.kit.db import Database, Tx
@@ -39,6 +39,8 @@ class Answers:
         self, principal: Principal, model: str, messages: Sequence[dict[str, Any]], max_tokens: int
     ) -> Said:
         """The last message."""
+        if model == "down":
+            raise Unavailable("The gateway has not started yet.")
         if model not in ("tiny", str(VERSION)):
             raise NotFound(f"There is no model '{model}'.", param="model")
         self.asked.append((principal, model, list(messages), max_tokens))
@@ -220,7 +222,7 @@ async def test_a_run_that_cannot_be_keeps_nothing(
     case = {"name": "a", "variables": {"who": "Ada"}, "messages": [{"role": "user", "content": "x"}], "expect": EXPECT}
     assert (await client.put("/prompts/greeting/tests", json={"tests": [{**case, "expect": []}]})).status_code == 400
     await client.put("/prompts/greeting/tests", json={"tests": [case]})
-    for model, status in (("nobody", 404), ("blend", 400)):
+    for model, status in (("nobody", 404), ("blend", 400), ("down", 503)):
         answer = await client.post("/prompts/greeting/versions/1/test", json={"model": model})
         assert answer.status_code == status, answer.text
     assert (await client.get("/prompts/greeting/versions/1/tests")).json()["data"] == []

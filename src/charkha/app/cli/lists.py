@@ -78,3 +78,11 @@ def shown(value: Any, as_json: bool) -> None:
         print_json(value)
     else:
         details(value)
+
+
+def assigned(text: str) -> tuple[str, str]:
+    """NAME=VALUE as a pair. Raises click's UsageError."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise click.UsageError(f"'{text}' is not NAME=VALUE, such as who=Ada.")
+    return name, value

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from charkha.app.cli.connection import connect
-from charkha.app.cli.lists import add_list, shown, workspace_option
+from charkha.app.cli.lists import add_list, assigned, shown, workspace_option
 from charkha.app.cli.output import json_option, page_options, print_json, show_page, table
 from charkha.client import Charkha, prompting
 from charkha.core.errors import Invalid
@@ -122,7 +122,7 @@ def tests(prompt: str, file: Path, workspace: str | None, as_json: bool) -> None
 @json_option
 def render(reference: str, values: tuple[str, ...], workspace: str | None, as_json: bool) -> None:
     """What a version says with values. Nothing is asked."""
-    given = dict(_assigned(each) for each in values)
+    given = dict(assigned(each) for each in values)
     with connect(workspace) as client:
         messages = client.prompts.render(*_version_of(client, reference), given)
     if as_json:
@@ -184,13 +184,6 @@ def _reference(text: str) -> tuple[str, int | None]:
 def _version_of(client: Charkha, reference: str) -> tuple[str, int]:
     name, number = _reference(reference)
     return name, client.prompts.get(name).newest if number is None else number
-
-
-def _assigned(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise click.UsageError(f"'{text}' is not NAME=VALUE, such as who=Ada.")
-    return name, value
 
 
 def _read(file: Path, *, name: str | None, note: str | None, needed: str = "messages") -> dict[str, Any]:

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from charkha.app.cli.connection import connect
-from charkha.app.cli.lists import add_list, add_show, shown, workspace_option
+from charkha.app.cli.lists import add_list, add_show, assigned, shown, workspace_option
 from charkha.app.cli.output import json_option, print_json, table
 from charkha.app.cli.ways import ways_options
 from charkha.client.types import AdapterState, Page
@@ -205,12 +205,18 @@ def inference_stats(
 @click.argument("model")
 @click.argument("question")
 @click.option("--max-tokens", type=int, default=128, show_default=True)
+@click.option(
+    "--var", "values", multiple=True, metavar="NAME=VALUE", help="A value for the endpoint's prompt; repeat it."
+)
 @workspace_option
 @json_option
-def chat(model: str, question: str, max_tokens: int, workspace: str | None, as_json: bool) -> None:
+def chat(
+    model: str, question: str, max_tokens: int, values: tuple[str, ...], workspace: str | None, as_json: bool
+) -> None:
     """Ask a model, an endpoint, or a version such as task@3."""
+    more: dict[str, Any] = {"variables": dict(assigned(each) for each in values)} if values else {}
     with connect(workspace) as client:
-        answer = client.ask(model, [{"role": "user", "content": question}], max_tokens=max_tokens)
+        answer = client.ask(model, [{"role": "user", "content": question}], max_tokens=max_tokens, **more)
     if as_json:
         print_json(answer)
     else:

@@ -30,6 +30,7 @@
     const fields = new FormData(form);
     const wanted = { model: lane.model.value, messages: lane.messages, stream: true, stream_options: { include_usage: true } };
     if (fields.get("system")) wanted.messages = [{ role: "system", content: fields.get("system") }, ...lane.messages];
+    if (fields.get("values").trim()) wanted.variables = JSON.parse(fields.get("values"));
     for (const name of ["temperature", "max_tokens"]) if (fields.get(name)) wanted[name] = Number(fields.get(name));
     return wanted;
   }

@@ -15,11 +15,16 @@ from typing import Any
 
 import msgspec
 
+from charkha.core.errors import CharkhaError
+from charkha.kit import telemetry
 from charkha.kit.programs import environment
 from charkha.serve.prompts.cases import Expectation, is_simple
 
 CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 2, 20.0, 2**30
+_NO_MEMORY = 75
 _TOO_LONG = f"a regex or json_schema took more than {CPU_SECONDS} seconds or a gigabyte on it"
+
+log = telemetry.logger(__name__)
 
 
 class _Job(msgspec.Struct):
@@ -36,19 +41,24 @@ async def unmet(expected: Sequence[Expectation], text: str) -> list[str]:
         *(sys.executable, "-m", __name__),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
         env=environment(),
     )
     try:
         async with asyncio.timeout(WALL_SECONDS):
-            told, _ = await child.communicate(msgspec.json.encode(_Job(text, hard)))
+            told, noise = await child.communicate(msgspec.json.encode(_Job(text, hard)))
     except TimeoutError:
         return [_TOO_LONG]
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
-    return msgspec.json.decode(told, type=list[str]) if child.returncode == 0 else [_TOO_LONG]
+    if child.returncode == 0:
+        return msgspec.json.decode(told, type=list[str])
+    if child.returncode == _NO_MEMORY or (child.returncode or 0) < 0:  # the kernel ended it
+        return [_TOO_LONG]
+    log.error("prompts.judge_failed", status=child.returncode, told=noise[-500:].decode(errors="replace"))
+    raise CharkhaError("The answer could not be judged.", remedy="Charkha's log says why.")
 
 
 def _reason(each: Expectation, text: str) -> str | None:
@@ -78,7 +88,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (begun + CPU_SECONDS, begun + CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=_Job)
-    reasons = [reason for each in job.expected if (reason := _reason(each, job.text))]
+    try:
+        reasons = [reason for each in job.expected if (reason := _reason(each, job.text))]
+    except MemoryError:
+        sys.exit(_NO_MEMORY)
     sys.stdout.buffer.write(msgspec.json.encode(reasons))
 
 

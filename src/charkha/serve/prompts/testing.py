@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from charkha.core.errors import CharkhaError, Invalid, NotFound
+from charkha.core.errors import CharkhaError, Invalid, NotFound, Unavailable
 from charkha.govern.keyring import Principal
 from charkha.kit.db import Tx
 from charkha.serve.domain import Endpoint
@@ -76,18 +76,26 @@ class PromptTests:
         return name
 
     async def run(self, prompt: Compiled, cases: Sequence[Case], asked: Asked) -> list[CaseResult]:
-        """The results in the order of the cases. Raises NotFound where there is no such model."""
+        """The results in the order of the cases.
+
+        Raises NotFound where there is no such model, and Unavailable where not one case could be asked.
+        """
         deadline, room = time.monotonic() + RUN_SECONDS, asyncio.Semaphore(AT_ONCE)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._case(prompt, case, asked, room, deadline)) for case in cases]
         except* NotFound as missing:
             raise missing.exceptions[0] from None
-        return [task.result() for task in tasks]
+        ended = [task.result() for task in tasks]
+        if ended and all(isinstance(error, Unavailable) for _, error in ended):
+            raise ended[0][1] or Unavailable("Nothing answers.", remedy="Try again.")
+        return [result for result, _ in ended]
 
     async def _case(
         self, prompt: Compiled, case: Case, asked: Asked, room: asyncio.Semaphore, deadline: float
-    ) -> CaseResult:
+    ) -> tuple[CaseResult, CharkhaError | None]:
+        """What became of a case, and the error that kept it from being asked."""
+        failure: CharkhaError | None = None
         async with room:
             began, said, reasons = time.monotonic(), None, [_LATE]
             try:
@@ -99,11 +107,12 @@ class PromptTests:
             except NotFound:
                 raise
             except CharkhaError as error:
-                reasons = [str(error)]
+                failure, reasons = error, [str(error)]
         answer = said.text[:MAX_ANSWER].replace("\0", "\N{REPLACEMENT CHARACTER}") if said else None
         told = [reason.replace("\0", "\N{REPLACEMENT CHARACTER}") for reason in reasons]
         milliseconds = (time.monotonic() - began) * 1000
-        return CaseResult(case.name, not told, told, answer, said.inference_id if said else None, milliseconds)
+        inference_id = said.inference_id if said else None
+        return CaseResult(case.name, not told, told, answer, inference_id, milliseconds), failure
 
     async def _said(self, prompt: Compiled, case: Case, asked: Asked) -> Said:
         messages = [{"role": each.role, "content": each.content} for each in case.messages]
