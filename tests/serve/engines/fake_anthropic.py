@@ -1,6 +1,7 @@
 """Anthropic's API as far as the engine plugin uses it: messages, whole and streamed, counts, models, and its errors.
 
-Written from the API reference, version 2023-06-01. It says back what it was told, or what `script` holds.
+Written from the API reference. Of its versions the engine uses 2023-06-01, Anthropic's own client the newer one. It
+says back what it was told, or what `script` holds.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -10,6 +11,7 @@ import msgspec
 
 Json = dict[str, Any]
 KEY = "sk-ant-of-the-test"
+VERSIONS = ("2023-06-01", "2026-10-21")
 _JSON = [(b"content-type", b"application/json")]
 
 
@@ -116,9 +118,10 @@ def _pieces(given: Json) -> list[Json]:
 
 
 def _refusal(path: str, headers: dict[str, str], request: Json) -> tuple[int, str, str] | None:
-    if headers.get("x-api-key") != KEY:
+    shown = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+    if shown != KEY:
         return 401, "authentication_error", "invalid x-api-key"
-    if headers.get("anthropic-version") != "2023-06-01":
+    if headers.get("anthropic-version") not in VERSIONS:
         return 400, "invalid_request_error", "anthropic-version: header is required"
     if path == "/v1/messages" and type(request.get("max_tokens")) is not int:
         return 400, "invalid_request_error", "max_tokens: Field required"

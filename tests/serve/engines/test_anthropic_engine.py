@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anthropic as official
 import openai
 import pytest
 from pydantic import ValidationError
@@ -52,6 +53,27 @@ class TestConformance(EngineConformance):
     async def subject(self, engine: anthropic.Anthropic) -> AsyncIterator[Subject]:
         async with aiohttp.ClientSession() as session:
             yield Subject(engine, session, CLAUDE)
+
+
+async def test_the_server_of_these_tests_is_one_to_anthropics_own_client(fake: FakeAnthropic) -> None:
+    """Else what is proven here would be proven of another API."""
+    blocks = [{"type": "text", "text": "Let me look."}, PARIS, NOWHERE]
+    fake.script = [(blocks, "tool_use"), (blocks, "tool_use")]
+    asked: Any = {"model": "claude-opus-5", "max_tokens": 9, "messages": HELLO}
+    async with (
+        serving(fake) as address,
+        official.AsyncAnthropic(base_url=address, api_key=KEY, max_retries=0) as client,
+    ):
+        whole = await client.messages.create(**asked)
+        async with client.messages.stream(**asked) as stream:
+            streamed = await stream.get_final_message()
+        told = [[block.model_dump(exclude={"parsed_output"}) for block in each.content] for each in (whole, streamed)]
+        assert told[0] == told[1]
+        assert [block["type"] for block in told[0]] == ["text", "tool_use", "tool_use"]
+        assert (whole.usage.input_tokens, streamed.usage.output_tokens) == (4, 5)
+        fake.failure = 529, "overloaded_error", "Overloaded"
+        with pytest.raises(official.InternalServerError, match="Overloaded"):
+            await client.messages.create(**asked)
 
 
 def test_names_keys_and_versions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +142,6 @@ async def test_tools_are_called_streamed_and_whole(rig: Rig, fake: FakeAnthropic
 
 
 async def test_anthropics_client_is_answered_by_anthropic(rig: Rig, fake: FakeAnthropic) -> None:
-    import anthropic as official
-
     fake.script = [([{"type": "text", "text": "Hello."}, PARIS], "tool_use")]
     address = rig.url.removesuffix("/v1")
     async with official.AsyncAnthropic(base_url=address, api_key=rig.key, max_retries=0) as client:

@@ -31,6 +31,18 @@ def test_names_and_keys_are_the_services(deps: EngineDeps) -> None:
     assert engine.command() is None
 
 
+def test_a_length_goes_by_the_name_that_the_service_knows(deps: EngineDeps) -> None:
+    for known, other in (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")):
+        engine = openai.build(openai.Config(length=known), deps)
+        for asked in ({known: 5}, {other: 5}, {}):
+            told = msgspec.json.decode(engine.upstream("/v1/chat/completions", {"model": "m", **asked}, ()).body)
+            assert told == {"model": "m", **({known: 5} if asked else {})}
+        body = {"model": "m", "max_tokens": 5}
+        assert msgspec.json.decode(engine.upstream("/v1/completions", body, ()).body) == body
+    both = openai.build(openai.Config(), deps).upstream("/v1/chat/completions", {"model": "m", "max_tokens": 5}, ())
+    assert msgspec.json.decode(both.body) == {"model": "m", "max_tokens": 5}
+
+
 def test_adapters_are_refused_clearly(deps: EngineDeps) -> None:
     engine = openai.build(openai.Config(), deps)
     with pytest.raises(ValueError, match="takes no adapters"):

@@ -20,6 +20,8 @@ from charkha.serve.ports import COUNT_PATH, EngineDeps, EngineHealth, UpstreamCa
 
 name = "anthropic"
 VERSION = "2023-06-01"
+"""Of the two that there are: the newer one, of 2026-10-21, knows no temperature, which models of before that heed."""
+
 HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 _CHAT = "/v1/chat/completions"
 

@@ -18,6 +18,7 @@ from charkha.serve.engines.tool_calls import StreamedCalls, WholeCalls
 from charkha.serve.ports import EngineDeps, EngineHealth, Translator, UpstreamCall
 
 name = "openai"
+_CHAT = "/v1/chat/completions"
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
@@ -64,7 +65,7 @@ class OpenAICompatible:
             self._no_adapters()
         model = body.get("model", "")
         renamed = {**body, "model": self._models.get(model, model)}
-        if self._length is not None:
+        if self._length is not None and path == _CHAT:  # elsewhere there is but one name
             renamed = _with_length(renamed, self._length)
         answers = partial(_translator, body) if body.get("tools") else None
         content = msgspec.json.encode(renamed)
