@@ -1,7 +1,7 @@
 """Where a request's processor time goes: `python -m benchmarks.gateway.costs` samples a gateway under load, by module.
 
-The gateway runs with a clock that interrupts it up to a thousand times in a second of its own processor time and notes which
-code of ours, or of a library, it is in. Time inside the event loop and the kernel counts for the function that last ran.
+The gateway runs with a clock that interrupts it up to a thousand times in a second of its processor time, and notes which
+code it is in. Time inside the event loop and the kernel counts for the function that last ran.
 """
 
 import asyncio

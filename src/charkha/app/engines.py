@@ -7,7 +7,6 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -63,9 +62,9 @@ class Sessions:
             self._guarded = egress.session(allowed_hosts=self._allowed)
         return self._guarded
 
-    def wire(self) -> aiohttp.ClientSession:
+    def wire(self) -> wire.Session:
         """The hot path's own client, for whoever closes it: of a session it has what a gateway asks for."""
-        return cast(aiohttp.ClientSession, wire.Session(allowed_hosts=self._hosts))
+        return wire.Session(allowed_hosts=self._hosts)
 
     async def close(self) -> None:
         """Close them."""

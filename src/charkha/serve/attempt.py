@@ -3,9 +3,8 @@
 Each try has an outcome and a relay of its own, so what one that failed has read leaves no trace in the next.
 """
 
-import aiohttp
-
 from charkha.serve.admission import Order
+from charkha.serve.ports import Response
 from charkha.serve.recording import Admitted, Outcome
 from charkha.serve.routing.ways import Way
 from charkha.serve.streaming import Lines, Relay
@@ -24,7 +23,7 @@ class Attempt:
     def __init__(self, way: Way, order: Order) -> None:
         self.way, self.outcome, self.out = way, Outcome(), b""
         self._relay, self._lines = _relay(order, self.outcome), Lines()
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: Response | None = None
 
     @property
     def done(self) -> bool:

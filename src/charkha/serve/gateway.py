@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-import aiohttp
 import msgspec
 import structlog
 
@@ -28,7 +27,7 @@ from charkha.serve.asgi import REQUEST_ID, ClientGone, Deadline, Headers, Receiv
 from charkha.serve.counting import TokenCounter
 from charkha.serve.dialects import anthropic, openai, responses
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
-from charkha.serve.ports import Engine
+from charkha.serve.ports import Client, Engine
 from charkha.serve.recording import Recorder
 from charkha.serve.room import Room
 from charkha.serve.routes import Resolver
@@ -87,7 +86,7 @@ class Gateway:
         snapshots: Snapshots,
         engines: Mapping[str, Engine],
         base_models: Mapping[str, tuple[str, str]],
-        session_factory: Callable[[], aiohttp.ClientSession],
+        session_factory: Callable[[], Client],
         spool: SpoolWriter,
         secrets: Secrets,
         limits: GatewayLimits,

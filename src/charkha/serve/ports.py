@@ -4,12 +4,71 @@ An engine plugin is a module with `name`, a pydantic `Config` and `build(config,
 with `charkha.testing.conformance.engines`.
 """
 
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import aiohttp
+
+
+class Body(Protocol):
+    """An answer's body."""
+
+    def iter_any(self) -> AsyncIterator[bytes]:
+        """Its bytes as they come. Raises aiohttp's errors where it breaks off."""
+        ...
+
+
+class Response(Protocol):
+    """What the gateway uses of an engine's answer, whichever client got it: aiohttp's, or the hot path's own."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, by name in whatever case."""
+        ...
+
+    @property
+    def content(self) -> Body:
+        """Its body, unread."""
+        ...
+
+    def close(self) -> None:
+        """Nobody reads the rest: the connection is closed."""
+        ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Client(Protocol):
+    """What the gateway uses of an HTTP client."""
+
+    def post(
+        self,
+        url: str,
+        *,
+        data: bytes | io.BytesIO,
+        headers: Mapping[str, str],
+        allow_redirects: bool,
+        timeout: aiohttp.ClientTimeout,
+    ) -> Awaitable[Response]:
+        """The answer, once its head is there. Raises aiohttp's errors."""
+        ...
+
+    async def close(self) -> None:
+        """End every connection."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +117,7 @@ class UpstreamCall:
     headers: dict[str, str]
     body: bytes
     answers: Callable[[], Translator] | None = None
-    session: Callable[[], aiohttp.ClientSession] | None = None
+    session: Callable[[], Client] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,17 @@
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import cast
 
-import aiohttp
-
-from charkha.serve.ports import Translator, UpstreamCall
+from charkha.serve.ports import Response, Translator, UpstreamCall
 
 
 class Translated:
-    """What is used of an aiohttp response, over one whose words are translated as they come."""
+    """A response over another one whose words are translated as they come."""
 
-    def __init__(self, response: aiohttp.ClientResponse, translator: Translator) -> None:
+    def __init__(self, response: Response, translator: Translator) -> None:
         self._response, self._translator = response, translator
         self.status = translator.status(response.status)
-        self.headers, self.content_type = response.headers, response.content_type
+        self.headers = response.headers
         self.content = self
 
     async def iter_any(self) -> AsyncIterator[bytes]:
@@ -30,10 +27,6 @@ class Translated:
         """Give the connection up."""
         self._response.close()
 
-    def release(self) -> None:
-        """Give the connection back."""
-        self._response.release()
-
     async def __aenter__(self) -> "Translated":
         return self
 
@@ -43,8 +36,8 @@ class Translated:
         await self._response.__aexit__(kind, error, trace)
 
 
-def translated(response: aiohttp.ClientResponse, call: UpstreamCall) -> aiohttp.ClientResponse:
+def translated(response: Response, call: UpstreamCall) -> Response:
     """The answer to a call in OpenAI's words: the response itself where those are the engine's own."""
     if call.answers is None:
         return response
-    return cast(aiohttp.ClientResponse, Translated(response, call.answers()))
+    return Translated(response, call.answers())

@@ -13,7 +13,7 @@ from uuid import UUID
 import aiohttp
 
 from charkha.core.errors import CharkhaError, Invalid, LimitReached, TooLarge, Unavailable
-from charkha.serve.ports import Engine, UpstreamCall
+from charkha.serve.ports import Client, Engine, Response, UpstreamCall
 from charkha.serve.refusals import Refusal
 from charkha.serve.targets import Target
 from charkha.serve.translated import translated
@@ -88,14 +88,12 @@ class AdapterMissing(CharkhaError):
 class Upstream:
     """Posts requests to engines."""
 
-    def __init__(
-        self, engines: Mapping[str, Engine], session: aiohttp.ClientSession, ensure_adapter: EnsureAdapter
-    ) -> None:
+    def __init__(self, engines: Mapping[str, Engine], session: Client, ensure_adapter: EnsureAdapter) -> None:
         self._engines, self._session = engines, session
         self._ensure_adapter = ensure_adapter
         self._ensuring: dict[tuple[UUID, str, str], asyncio.Future[None]] = {}
 
-    async def post(self, target: Target, path: str, body: dict[str, Any], workspace_id: UUID) -> aiohttp.ClientResponse:
+    async def post(self, target: Target, path: str, body: dict[str, Any], workspace_id: UUID) -> Response:
         """The engine's answer, of status 200, its body unread; whoever gets it closes it. Raises our errors."""
         try:
             return await self._answer(target, path, body)
@@ -103,7 +101,7 @@ class Upstream:
             await self._ensure(target, workspace_id)
             return await self._answer(target, path, body)
 
-    async def _answer(self, target: Target, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+    async def _answer(self, target: Target, path: str, body: dict[str, Any]) -> Response:
         try:
             response = await self._once(self._call(target, path, body))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionError) as error:
@@ -129,7 +127,7 @@ class Upstream:
                 remedy="Ask for what it can do, or give the endpoint a version for another engine.",
             ) from error
 
-    async def _once(self, call: UpstreamCall) -> aiohttp.ClientResponse:
+    async def _once(self, call: UpstreamCall) -> Response:
         data = call.body if len(call.body) < _LARGE else io.BytesIO(call.body)  # aiohttp writes this one piece by piece
         session = self._session if call.session is None else call.session()
         response = await session.post(
@@ -153,7 +151,7 @@ class Upstream:
             task.exception()  # whoever waits is told; nobody may be waiting any more
 
 
-async def read_whole(response: aiohttp.ClientResponse, most: int = MAX_ANSWER_BYTES) -> bytes:
+async def read_whole(response: Response, most: int = MAX_ANSWER_BYTES) -> bytes:
     """An answer's body. Raises TooLarge over `most` bytes, aiohttp's errors where the engine breaks off."""
     parts = bytearray()
     async for part in response.content.iter_any():
@@ -163,7 +161,7 @@ async def read_whole(response: aiohttp.ClientResponse, most: int = MAX_ANSWER_BY
     return bytes(parts)
 
 
-async def _failure(response: aiohttp.ClientResponse, engine: str) -> CharkhaError:
+async def _failure(response: Response, engine: str) -> CharkhaError:
     """What an answer other than 200 means to the client."""
     async with response:
         try:
@@ -189,7 +187,7 @@ async def _failure(response: aiohttp.ClientResponse, engine: str) -> CharkhaErro
     return kind(f"The engine '{engine}' failed with status {response.status}.", remedy="Try again; its log says more.")
 
 
-def _rest(response: aiohttp.ClientResponse) -> float | None:
+def _rest(response: Response) -> float | None:
     """The seconds of a `Retry-After`, where it tells any."""
     try:
         seconds = float(response.headers.get("retry-after", ""))

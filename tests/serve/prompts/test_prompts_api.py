@@ -62,7 +62,7 @@ class Endpoints:
             raise NotFound("no such endpoint")
         of, version = uuid4(), VERSION if name_or_id == "support" else None
         shown = [
-            Variant(uuid4(), of, name, "local", "tiny", which, [], None, {}, None, "other@1")
+            Variant(uuid4(), of, name, "local", "tiny", which, [], None, {}, prompt="other@1")
             for name, which in (("small", uuid4()), ("main", version))
         ]
         shares = [Share(shown[0].id, 10), Share(shown[1].id, 90)]

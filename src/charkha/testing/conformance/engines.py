@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine, UpstreamCall
+from charkha.serve.ports import COUNT_PATH, CountsTokens, Engine, Response, UpstreamCall
 from charkha.serve.recording import Outcome
 from charkha.serve.refusals import Refusal
 from charkha.serve.streaming import Lines, Relay
@@ -60,13 +60,13 @@ class Subject:
         relay = Relay("chatcmpl-1", self.model, Outcome(), wants_usage=usage, keeps_content=False)
         async with await self._post(self.engine.upstream(CHAT, body, ())) as response:
             assert response.status == 200
-            assert response.content_type == "text/event-stream"
+            assert response.headers["content-type"].partition(";")[0] == "text/event-stream"
             payloads = list(Lines().feed(await read_whole(response)))
         told = b"".join([relay.chunk(payload) for payload in payloads])
         assert relay.done
         return [msgspec.json.decode(payload) for payload in Lines().feed(told)]
 
-    async def _post(self, call: UpstreamCall) -> aiohttp.ClientResponse:
+    async def _post(self, call: UpstreamCall) -> Response:
         response = await self.session.post(call.url, data=call.body, headers=call.headers)
         return translated(response, call)
 
