@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from charkha.observe.shipper import Shipper
 from charkha.testing.fake_engine import FakeModel
 from tests.console.browser.house import House, call
 from tests.console.browser.looking import Looking
+from tests.console.world import World
 
 
 @pytest.fixture
@@ -141,3 +143,18 @@ def test_a_link_leads_to_the_same_question(looking: Looking, model: FakeModel) -
         expect(page.get_by_label("Temperature")).to_have_value("0.5")
         expect(lane(page, "B").get_by_role("combobox")).to_have_value("tiny@0")
     assert model.requests == [], "a link asks nothing by itself"
+
+
+def test_what_each_costs_is_told_once_the_log_has_it(looking: Looking, house: House, model: FakeModel) -> None:
+    with looking.page("/playground?a=private&b=tiny@0", who="developer") as page:
+        ask(page, "What is it worth?")
+        expect(page.locator("#verdict")).not_to_have_text("")
+
+        async def ship(world: World) -> None:
+            shipper = Shipper(world.wiring.database, world.wiring.installation.spool)
+            await shipper.ship_once()
+            shipper.close()
+
+        house.do(ship)
+        for name in "AB":
+            expect(figure(page, name, "cost")).to_have_text(re.compile(r"^0\.0\d+ EUR$"))
