@@ -40,3 +40,20 @@ async def test_the_client_reads_what_the_pages_of_versions_and_releases_show(wor
         assert [str(each.candidate_version_id) for each in newest.data] == both[::-1]
         found = await client.releases.list(candidate=things["version_name"])
         assert [str(each.id) for each in found.data] == [things["promoted_release"]]
+
+
+async def test_the_client_reads_what_the_pages_of_spending_show(world: World) -> None:
+    async with serving(world.app) as address, AsyncCharkha(address, world.seeded.keys["viewer"]) as client:
+        (limit,) = (await client.limits.list(subject="workspace", measure="requests")).data
+        assert (limit.spent, limit.held, limit.remaining) == (0, 0, 1_000_000)
+        assert (await client.limits.list(measure="money")).data == []
+        (model,) = await client.prices.models()
+        assert (model.names, model.missing) == (["private", "support", "tiny"], [])
+        assert model.price is not None
+        assert model.upcoming is not None
+        assert (model.price.prompt, model.upcoming.prompt) == (50_000, 40_000)
+        assert [each.prompt for each in (await client.prices.list(state="past")).data] == [90_000]
+        by_month = await client.usage.list(by=["month"], engine="local")
+        assert sum(each.requests for each in by_month) == 30
+        assert all(each.month is not None and each.month.day == 1 for each in by_month)
+        assert await client.usage.list(engine="another") == []

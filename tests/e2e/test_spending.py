@@ -56,6 +56,8 @@ def test_money_is_priced_charged_and_told(house: House) -> None:
     with house.running.client(key["key"]) as client:
         with pytest.raises(ApiError, match="charkha prices add"):
             client.ask(MODEL, ASKED, max_tokens=4)
+        (lacking,) = [each for each in house.running.cli_json("prices", "models", *here) if each["model"] == MODEL]
+        assert (lacking["price"], lacking["missing"]) == (None, ["EUR"])
         terms = ("--currency", "EUR", "--prompt", "10", "--completion", "30.5")
         added = house.running.cli_json("prices", "add", "local", MODEL, *terms, *here)
         assert (added["prompt"], added["completion"]) == (10_000_000, 30_500_000)
@@ -72,7 +74,17 @@ def test_money_is_priced_charged_and_told(house: House) -> None:
         assert row.cost is not None
         assert exact <= row.cost < exact + 3, "each request is rounded up"
         assert [each.amount for each in client.limits.list().data] == [2_500_000]
-        assert client.prices.list(engine="local").data[0].id
+        assert [each.state for each in client.prices.list(engine="local").data] == ["current"]
+        assert "No prices" in house.running.cli("prices", "list", "--state", "past", *here).stdout
+        assert MODEL in house.running.cli("prices", "models", *here).stdout
+        (limit,) = house.running.cli_json("limits", "list", "--measure", "money", "--subject", "workspace", *here)[
+            "data"
+        ]
+        assert limit["spent"] + limit["held"] + limit["remaining"] == 2_500_000
+        assert row.cost <= limit["spent"] + limit["held"]
         told = json.loads(house.running.cli("usage", "--by", "day", "--json", *here).stdout)
         assert told[0]["cost"] == row.cost
     assert "EUR" in house.running.cli("usage", *here).stdout
+    by_month = house.running.cli_json("usage", "--by", "month", "--engine", "local", *here)
+    assert [(each["month"][-2:], each["cost"]) for each in by_month] == [("01", row.cost)]
+    assert house.running.cli_json("usage", "--engine", "another", *here) == []

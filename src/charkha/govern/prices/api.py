@@ -52,12 +52,8 @@ def router(prices: PriceService, coverage: Coverage, access: Access, database: D
         caller: Caller = access.require("price.read"),
     ) -> Page[PriceState]:
         """The prices that are kept in this workspace, newest first, those of the past too."""
-        wanted: dict[str, Any] = {
-            "engine": engine,
-            "model": model,
-            "state": state,
-            "current": coverage.current(caller.principal),
-        }
+        current = coverage.current(caller.principal) if state else ()
+        wanted: dict[str, Any] = {"engine": engine, "model": model, "state": state, "current": current}
         async with caller.transaction() as tx:
             found = await prices.listed(tx, **wanted, after=after, limit=limit)
         return Page(coverage.states(caller.principal, found.data), found.next)
