@@ -1,7 +1,6 @@
 """Bodies that the fuzzer found a fault with, each refused since then in our own form."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

@@ -50,7 +50,7 @@ def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
         session_factory=wiring.sessions.new,
         spool=SpoolWriter(installation.spool / wiring.snapshots.id.hex, wiring.snapshots.id.hex),
         secrets=installation.secrets,
-        limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
+        limits=GatewayLimits(limits.max_body_bytes, limits.request_seconds, limits.max_in_flight),
         ensure_adapter=wiring.absent_adapters.ensure,
         meter=wiring.meter,
     )
