@@ -28,17 +28,38 @@ from tests.conftest import TEMPLATE, Urls
 ENGINE, MODEL = "local", "tiny"
 
 
+class _Patient(FakeModel):
+    """An engine that answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held_back = asyncio.Event()
+        self.held_back.set()
+
+    async def _answer(self, path: str, request: dict[str, Any], send: Any, receive: Any) -> None:
+        await self.held_back.wait()
+        await super()._answer(path, request, send, receive)
+
+
 class House:
     """The running application: where it is, its owner's key, its engine, and the loop that it runs in."""
 
     def __init__(self) -> None:
-        self.model = FakeModel()
+        self.model = _Patient()
         self.url = self.key = self.other_key = ""
         self.address = ("", 0)
         self.tasks = 0  # those of the application while nothing is asked of it
         self.wiring: Wiring
         self.server: uvicorn.Server
         self.loop: asyncio.AbstractEventLoop
+
+    def hold(self) -> None:
+        """Have the engine answer nothing until `release`."""
+        self.model.held_back.clear()
+
+    def release(self) -> None:
+        """Let the engine answer."""
+        self.loop.call_soon_threadsafe(self.model.held_back.set)
 
     def client(self, **headers: str) -> httpx.Client:
         """A client with the owner's key."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from charkha.app import http as front
-from charkha.app.connections import Bounds
+from charkha.app.connections import Bounds, allowed
 from charkha.kit.postgres import launcher
 from tests.app.front import House, fresh_database, house
 
@@ -264,3 +265,17 @@ def test_an_upgrade_that_is_not_served_does_not_keep_the_connection(running: Hou
             connection.sendall(b"more")
             time.sleep(0.1)
     assert _closed(connection)
+
+
+def test_a_process_takes_as_many_connections_as_it_may_open_files_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
+    for soft, hard, most, raised in (
+        (1024, 4096, 1920, [(4096, 4096)]),
+        (1024, resource.RLIM_INFINITY, 30_000, [(60_256, resource.RLIM_INFINITY)]),
+        (10**6, 10**6, 30_000, []),
+        (100, 100, 1, []),
+    ):
+        given.clear()
+        monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft, hard=hard: (soft, hard))
+        assert (allowed().connections, given) == (most, raised)

@@ -35,7 +35,8 @@ def run_console(installation: Installation) -> None:
 
 
 def _serve(application: Front, listener: socket.socket | None, **options: Any) -> None:
-    uvicorn.Server(configured(application, **options)).run(sockets=[listener] if listener else None)
+    config = configured(application, bounds=connections.allowed(), **options)
+    uvicorn.Server(config).run(sockets=[listener] if listener else None)
 
 
 def configured(application: Front, *, bounds: connections.Bounds | None = None, **options: Any) -> uvicorn.Config:

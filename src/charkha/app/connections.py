@@ -5,6 +5,7 @@ sweep over all connections, once a second.
 """
 
 import asyncio
+import resource
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from charkha.core.errors import CharkhaError, Invalid, Timeout, TooLarge, Unavai
 from charkha.kit.http import error_body
 
 _SWEEP_SECONDS = 1.0
+_OTHER_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,19 @@ class Sweep:
             elif waits is not None and now - connection.since > self._most[waits[0]]:
                 connection.give_up(waits[0])
         self._next = loop.call_later(_SWEEP_SECONDS, self._look, loop) if self._open else None
+
+
+def allowed() -> Bounds:
+    """The bounds of a process of its own: as many connections as it may open files for, which it is given all of.
+
+    A request needs two, its client's and its engine's.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * Bounds().connections + _OTHER_FILES
+    files = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return Bounds(connections=max(1, (files - _OTHER_FILES) // 2))
 
 
 def protocol(bounds: Bounds | None = None) -> type[BoundedProtocol]:

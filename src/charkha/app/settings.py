@@ -87,6 +87,7 @@ class Limits(Section):
     """What one request may cost."""
 
     max_body_bytes: int = Field(8 * 2**20, ge=1024, le=2**30, description="largest request body, in bytes")
+    max_in_flight: int = Field(256, ge=1, le=100_000, description="requests at once in each gateway process")
     request_seconds: float = Field(120.0, gt=0, le=3600, description="longest time for one request, in seconds")
     max_in_flight: int = Field(
         256, ge=1, le=65_536, description="requests that one gateway process answers at once; more are refused"
