@@ -46,6 +46,7 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     """The same request ended. `status` is the HTTP status; `answer` is the text that was answered, None if not kept.
 
     `cost` is in micro-units of `currency`, both None without a price; `charges` is what it took of the limits on it.
+    `cache` is what its endpoint's cache had: `hit`, `semantic` or `miss`; `saved` is the cost that a hit did not have.
     """
 
     id: UUID
@@ -63,6 +64,8 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     cost: int | None = None
     currency: str | None = None
     charges: list[Charge] = []
+    cache: str | None = None
+    saved: int | None = None
 
 
 Record = Opened | Closed

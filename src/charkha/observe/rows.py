@@ -71,6 +71,8 @@ def _end(closed: Closed) -> dict[str, Any]:
         "degraded": _text(closed.degraded),
         "cost": _bounded(closed.cost, _INT64),
         "currency": _text(closed.currency),
+        "cache": _text(closed.cache),
+        "saved": _bounded(closed.saved, _INT64),
     }
 
 
@@ -91,6 +93,8 @@ def _without_end(reason: str | None) -> dict[str, Any]:
         "degraded",
         "cost",
         "currency",
+        "cache",
+        "saved",
     )
     return {"status": LOST_STATUS, "error_code": reason, **dict.fromkeys(unknown)}
 

@@ -11,6 +11,8 @@ from charkha.core.errors import Invalid
 from charkha.core.records import Operation
 from charkha.govern.keyring import INTERNAL_PREFIX, Principal
 from charkha.serve.asgi import REQUEST_ID, Headers
+from charkha.serve.caches import rules
+from charkha.serve.caches.rules import Wish
 from charkha.serve.dialects import openai
 from charkha.serve.dialects.checks import identifier
 from charkha.serve.dialects.dialect import Dialect, Telling
@@ -32,13 +34,15 @@ class Surface(NamedTuple):
 class Order:
     """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
 
-    `telling` tells the answer in the client's dialect; None where the engine's own words are the client's.
+    `telling` tells the answer in the client's dialect; None where the engine's own words are the client's. `wish` is what
+    it may have of its endpoint's cache; None where there is none.
     """
 
     request: Admitted
     body: dict[str, Any]
     wants_usage: bool
     telling: Telling | None
+    wish: Wish | None = None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell the client who answers, and the id that its feedback will name."""
@@ -82,7 +86,8 @@ class Admission:
             request, operation, model=target.model, system_prompt=target.system_prompt, parameters=target.parameters
         )
         told = telling(str(inference_id), admitted.model) if telling else None
-        return Order(admitted, body, openai.wants_usage(request), told)
+        wish = _wish(headers, admitted, body) if target.cache is not None else None
+        return Order(admitted, body, openai.wants_usage(request), told, wish)
 
 
 def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:
@@ -114,6 +119,13 @@ def _identifier(headers: Headers, name: bytes) -> str | None:
     if value is not None:
         identifier(value, name.decode())
     return value
+
+
+def _wish(headers: Headers, request: Admitted, body: Mapping[str, Any]) -> Wish | None:
+    policy, control, asked = request.target.cache, headers.get(rules.CONTROL) or "", headers.get(rules.ASKED) or ""
+    if policy is None:
+        return None
+    return rules.wish(policy, request.operation, body, request.purpose, control=control, asked=asked)
 
 
 def _purpose(headers: Headers) -> str:

@@ -17,6 +17,8 @@ from charkha.serve import metrics
 from charkha.serve.admission import Order
 from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
 from charkha.serve.bounds import Bound, used
+from charkha.serve.caches.process import Caches
+from charkha.serve.caches.visit import Found, Telling, Visit
 from charkha.serve.recording import Bill, Outcome, Recorder
 from charkha.serve.streaming import Lines, Relay
 from charkha.serve.translating import TranslatingRelay
@@ -42,17 +44,27 @@ class Exchange:
         "_reply",
         "_request",
         "_upstream",
+        "_visit",
     )
 
     def __init__(
-        self, order: Order, reply: Reply, *, upstream: Upstream, recorder: Recorder, hold: Hold, bound: Bound
+        self,
+        order: Order,
+        reply: Reply,
+        *,
+        upstream: Upstream,
+        recorder: Recorder,
+        hold: Hold,
+        bound: Bound,
+        caches: Caches,
     ) -> None:
         """`hold` is what the request's limits have reserved for `bound` tokens."""
         self._request, self._body, self._reply = order.request, order.body, reply
         self._upstream, self._recorder = upstream, recorder
         self._hold, self._bound = hold, bound
         self._outcome, self._closed = Outcome(), False
-        self._relay = _relay(order, self._outcome)
+        self._relay: Telling = _relay(order, self._outcome)
+        self._visit = Visit(caches, order) if order.wish is not None else None
 
     async def run(self, receive: Receive, seconds: float) -> None:
         """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""
@@ -73,7 +85,7 @@ class Exchange:
         lifetime = Lifetime(receive, seconds)
         try:
             async with lifetime:
-                await self._answer()
+                await (self._answer() if self._visit is None else self._visited(self._visit, seconds))
         except TimeoutError as error:
             if lifetime.departed:
                 self._fail(CLIENT_CLOSED_STATUS, CLIENT_CLOSED)
@@ -85,6 +97,28 @@ class Exchange:
                 code="engine_lost",
                 remedy="Try again.",
             ) from error
+
+    async def _visited(self, visit: Visit, seconds: float) -> None:
+        """Give an answer again, or one that is on its way to somebody else, or the engine's, which may be kept."""
+        with visit:
+            found = await visit.find(seconds / 2)  # whoever waits in vain has as long for the engine
+            self._reply.headers += visit.headers(found)
+            self._outcome.cache = visit.recorded
+            if found is not None:
+                await self._again(found)
+                return
+            self._relay = visit.tape(self._relay)
+            await self._answer()
+
+    async def _again(self, found: Found) -> None:
+        relay, stream = self._relay, self._request.stream
+        body = b"".join(map(relay.chunk, found.chunks())) if stream else relay.whole(found.body)
+        self._outcome.spare()
+        self._close()
+        if stream:
+            await self._reply.events(body + relay.ending(), more=False)
+        else:
+            await self._reply.whole(200, body)
 
     async def _answer(self) -> None:
         request = self._request
@@ -137,7 +171,8 @@ class Exchange:
             outcome.completion_tokens = spent.completion
         cost = price.of(spent.prompt, spent.completion) if price is not None else None
         charges = self._hold.settle(spent.prompt + spent.completion, cost or 0)
-        return Bill(cost, price.currency if price is not None else None, charges)
+        saved = price.of(*outcome.spared) if price is not None and outcome.spared is not None else None
+        return Bill(cost, price.currency if price is not None else None, charges, saved)
 
 
 def _relay(order: Order, outcome: Outcome) -> Relay | TranslatingRelay:

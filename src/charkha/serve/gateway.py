@@ -26,13 +26,14 @@ from charkha.serve import catalogue, metrics
 from charkha.serve.admission import Admission, Order, Surface, check_content
 from charkha.serve.asgi import REQUEST_ID, ClientGone, Headers, Receive, Reply, Scope, Send, read_body
 from charkha.serve.bounds import Bound, bound
+from charkha.serve.caches.process import CacheLimits, Caches
 from charkha.serve.counting import TokenCounter
 from charkha.serve.dialects import anthropic, openai, responses
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
 from charkha.serve.ports import Engine
 from charkha.serve.recording import Recorder
 from charkha.serve.room import Room
-from charkha.serve.routes import Resolver
+from charkha.serve.routes import Resolver, cache_epochs
 from charkha.serve.upstream import EnsureAdapter, Upstream
 
 PERMISSION = "inference.create"
@@ -89,6 +90,7 @@ class Gateway:
         limits: GatewayLimits,
         ensure_adapter: EnsureAdapter,
         meter: Meter,
+        caches: CacheLimits = CacheLimits(),
     ) -> None:
         """`snapshots` has the parts "keys", "routes" (`routes.load`) and "versions"; `base_models`: see Resolver.
 
@@ -100,6 +102,7 @@ class Gateway:
         self._admission = Admission(self._resolver, self._recorder)
         self._engines, self._session_factory, self._ensure_adapter = engines, session_factory, ensure_adapter
         self._room = Room(limits.max_in_flight)
+        self._caches = Caches(caches, lambda: cache_epochs(snapshots))
 
     async def start(self) -> None:
         """Open the way to the engines and keep the spool synced; the last thing that a process does as it starts."""
@@ -109,6 +112,7 @@ class Gateway:
         seconds = self._limits.request_seconds
         self._counter = TokenCounter(self._resolver, self._engines, self._upstream, seconds=seconds)
         await self._meter.start()
+        self._caches.start()
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
         gc.collect()
@@ -118,6 +122,7 @@ class Gateway:
         """Refuse new requests, let the running ones end, then close the spool and the way to the engines."""
         await self._room.drain(self._limits.drain_seconds)
         await self._meter.stop()
+        await self._caches.stop()
         self._syncing.cancel()
         await asyncio.gather(self._syncing, return_exceptions=True)
         await self._session.close()
@@ -190,7 +195,13 @@ class Gateway:
             reply.headers = order.headers()
             try:
                 exchange = Exchange(
-                    order, reply, upstream=self._upstream, recorder=self._recorder, hold=hold, bound=most
+                    order,
+                    reply,
+                    upstream=self._upstream,
+                    recorder=self._recorder,
+                    hold=hold,
+                    bound=most,
+                    caches=self._caches,
                 )
                 await exchange.run(receive, self._limits.request_seconds)
             finally:

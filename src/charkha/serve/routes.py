@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from charkha.core.errors import NotFound
 from charkha.core.targets import VersionTarget
 from charkha.kit.snapshot import Snapshots
+from charkha.serve.caches.policy import CachePolicy
 from charkha.serve.domain import Variant, bounds
 from charkha.serve.store import plan_of, variant_of
 from charkha.serve.tables import endpoints, plans, variants
@@ -35,7 +37,7 @@ class ModelName(NamedTuple):
 async def load(conn: AsyncConnection) -> Routes:
     """Read the live plan of every endpoint; for the snapshot."""
     query = (
-        sa.select(plans, endpoints.c.name, endpoints.c.keeps_content)
+        sa.select(plans, *(endpoints.c[name] for name in ("name", "keeps_content", "cache", "cache_epoch")))
         .join(endpoints, _same_workspace(plans) & (plans.c.id == endpoints.c.live_plan_id))
         .where(endpoints.c.deleted_at.is_(None))
     )
@@ -81,7 +83,16 @@ def _target(row: sa.Row[Any], variant: Variant) -> Target:
         variant=variant.name,
         variant_id=variant.id,
         keeps_content=row.keeps_content,
+        cache=msgspec.convert(row.cache, CachePolicy) if row.cache is not None else None,
+        cache_epoch=row.cache_epoch,
     )
+
+
+def cache_epochs(snapshots: Snapshots) -> dict[UUID, int]:
+    """The epochs of the endpoints, of all workspaces, that give answers again; for whoever forgets what is outdated."""
+    routes: Routes = snapshots.get(ROUTES)
+    targets = (route.targets[0][1] for route in routes.values())
+    return {each.endpoint_id: each.cache_epoch for each in targets if each.cache is not None and each.endpoint_id}
 
 
 class Resolver:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from charkha.core.targets import VersionTarget
+from charkha.serve.caches.policy import CachePolicy
 from charkha.serve.domain import bucket
 
 __all__ = ["Blend", "Route", "Target", "VersionTarget"]
@@ -23,7 +24,8 @@ class Blend(NamedTuple):
 class Target:
     """One way to answer: a model on an engine, with what is blended on it, said before it and set by default.
 
-    Without an endpoint (a version or a base model called by its name) nothing of the content is kept.
+    Without an endpoint (a version or a base model called by its name) nothing of the content is kept, nor is an answer
+    given again. `cache_epoch` rises when the cache's answers are to be forgotten.
     """
 
     engine: str
@@ -39,6 +41,8 @@ class Target:
     variant: str = ""
     variant_id: UUID | None = None
     keeps_content: bool = False
+    cache: CachePolicy | None = None
+    cache_epoch: int = 0
 
     @classmethod
     def of_version(cls, version: VersionTarget) -> "Target":
