@@ -160,6 +160,22 @@ async def test_another_variant_never_gives_the_answer(rig: Rig) -> None:
     assert said(await ask(rig)) == ("echo: hello there", "hit"), "its own answers are still there"
 
 
+async def test_variants_that_are_compared_answer_each_time(rig: Rig) -> None:
+    endpoint = await rig.endpoint(cache=POLICY)
+    await ask(rig)
+    await rig.candidate(endpoint, "b" * 64, 50)
+    rig.gateway._caches.sweep()
+    for _ in range(2):
+        assert said(await ask(rig))[1] is None
+    assert len(rig.model.requests) == 3
+    async with rig.database.workspace(rig.workspace_id, "test") as tx:
+        live = await rig.endpoints.live(tx, endpoint.id)
+        shares = [Share(endpoint.variants[0].id, 100)]
+        plan = await rig.endpoints.swap(tx, endpoint.id, expected_plan_id=live.id, shares=shares, reason="back")
+    await wait_until_served(rig.database, plan.served_from or 0)
+    assert said(await ask(rig))[1] == "hit", "what was kept before the rollout is still there"
+
+
 async def test_another_endpoint_never_gives_the_answer(rig: Rig) -> None:
     await rig.endpoint(cache=POLICY)
     await rig.endpoint("sales", VariantSpec(engine="local", model="tiny", parameters={"temperature": 0}), cache=POLICY)

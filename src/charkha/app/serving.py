@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from charkha.app import health, lineage, operating
+from charkha.app.bridges import cache_figures
 from charkha.app.forwarding import Forwarder
 from charkha.app.http import Application, Front, control_plane
 from charkha.app.installation import Installation
@@ -28,6 +29,8 @@ from charkha.observe.usage import api as usage_api
 from charkha.release.registry import api as registry_api
 from charkha.release.rollouts import api as rollouts_api
 from charkha.serve import api as serve_api
+from charkha.serve.caches import api as caches_api
+from charkha.serve.caches.process import CacheLimits
 from charkha.serve.gateway import Gateway, GatewayLimits
 
 
@@ -53,6 +56,7 @@ def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
         limits=GatewayLimits(max_body_bytes=limits.max_body_bytes, request_seconds=limits.request_seconds),
         ensure_adapter=wiring.absent_adapters.ensure,
         meter=wiring.meter,
+        caches=CacheLimits(*installation.settings.caches.bytes),
     )
 
     async def start() -> None:
@@ -91,6 +95,7 @@ def routers(wiring: Wiring) -> list[Router]:
         limits_api.router(wiring.limits, access, wiring.database),
         prices_api.router(wiring.prices, access, wiring.database),
         serve_api.router(wiring.endpoints, wiring.engines, access, wiring.database),
+        caches_api.router(wiring.endpoints, cache_figures, access, wiring.database),
         observe_api.router(wiring.inferences, access),
         usage_api.router(wiring.directory, access, wiring.database),
         feedback_api.router(wiring.feedback, access),

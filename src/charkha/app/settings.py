@@ -90,6 +90,20 @@ class Limits(Section):
     request_seconds: float = Field(120.0, gt=0, le=3600, description="longest time for one request, in seconds")
 
 
+class Caches(Section):
+    """How much of their answers gateways keep, to give them again."""
+
+    max_bytes: int = Field(
+        64 * 2**20, ge=0, le=2**40, description="most bytes of answers in a gateway process; 0: none"
+    )
+    workspace_bytes: int = Field(16 * 2**20, ge=0, le=2**40, description="most bytes of answers of one workspace there")
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Both."""
+        return self.max_bytes, self.workspace_bytes
+
+
 class Training(Section):
     """How a recipe shares the machine with the traffic."""
 
@@ -150,6 +164,7 @@ class Settings(BaseSettings):
         description="where answers come from, by name",
     )
     limits: Limits = Limits()
+    caches: Caches = Caches()
     training: Training = Field(default_factory=Training)
     rollout: Rollout = Rollout()
     retention: Retention = Retention()

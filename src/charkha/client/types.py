@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from charkha.client.caching import CachePolicy
+
 T = TypeVar("T")
 
 
@@ -131,6 +133,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     created_at: datetime
     plan: Plan | None = None
     variants: list[Variant] = []
+    cache: CachePolicy | None = None
 
 
 class Inference(msgspec.Struct, frozen=True):
@@ -158,6 +161,8 @@ class Inference(msgspec.Struct, frozen=True):
     subject_id: str | None = None
     cost: int | None = None
     currency: str | None = None
+    cache: str | None = None
+    saved: int | None = None
 
 
 class InferenceDetail(Inference, frozen=True, kw_only=True):

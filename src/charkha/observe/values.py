@@ -12,7 +12,8 @@ from charkha.core.messages import Message
 class Inference(msgspec.Struct, frozen=True):
     """One request and how it ended. Times in milliseconds; `adapters` are pairs of id and weight.
 
-    `cost` is in micro-units of `currency`; both are None where the model had no price.
+    `cost` is in micro-units of `currency`; both are None where the model had no price. `cache` is what the endpoint's
+    cache had: `hit`, `semantic` or `miss`, None where nobody looked; `saved` is the cost that a hit did not have.
     """
 
     id: UUID
@@ -41,6 +42,8 @@ class Inference(msgspec.Struct, frozen=True):
     degraded: str | None
     cost: int | None
     currency: str | None
+    cache: str | None
+    saved: int | None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
     episode_id: str | None = None
     subject_id: str | None = None
+    cache: str | None = None
     failed: bool | None = None
     min_duration_ms: float | None = None
     since: datetime | None = None

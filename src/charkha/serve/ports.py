@@ -4,8 +4,8 @@ An engine plugin is a module with `name`, a pydantic `Config` and `build(config,
 with `charkha.testing.conformance.engines`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -54,6 +54,15 @@ class CountsTokens(Protocol):
     """What an engine has besides, if it answers at COUNT_PATH."""
 
     counts_tokens: Literal[True]
+
+
+@dataclass(frozen=True)
+class CacheFigures:
+    """What the log knows of one endpoint's cache: hits, looks in vain, and money saved in micro-units, by currency."""
+
+    hits: int = 0
+    misses: int = 0
+    saved: Mapping[str, int] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -57,6 +57,9 @@ def _same_workspace(table: sa.Table) -> sa.ColumnElement[bool]:
 
 def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant]) -> Route:
     plan = plan_of(row)
+    ranges = bounds(plan.shares)
+    # A rollout compares variants by what befalls them: one whose answers are there already would look the better one.
+    cache = msgspec.convert(row.cache, CachePolicy | None) if len(ranges) == 1 else None
     return Route(
         endpoint_id=plan.endpoint_id,
         name=row.name,
@@ -64,11 +67,12 @@ def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant]) -> Rout
         number=plan.number,
         keeps_content=row.keeps_content,
         candidate_id=plan.shares[-1].variant_id,
-        targets=tuple((bound, _target(row, named[row.workspace_id, each])) for bound, each in bounds(plan.shares)),
+        targets=tuple((bound, _target(row, named[row.workspace_id, each], cache)) for bound, each in ranges),
+        cache_epoch=row.cache_epoch if row.cache is not None else None,
     )
 
 
-def _target(row: sa.Row[Any], variant: Variant) -> Target:
+def _target(row: sa.Row[Any], variant: Variant, cache: CachePolicy | None) -> Target:
     return Target(
         engine=variant.engine,
         model=variant.model,
@@ -83,7 +87,7 @@ def _target(row: sa.Row[Any], variant: Variant) -> Target:
         variant=variant.name,
         variant_id=variant.id,
         keeps_content=row.keeps_content,
-        cache=msgspec.convert(row.cache, CachePolicy) if row.cache is not None else None,
+        cache=cache,
         cache_epoch=row.cache_epoch,
     )
 
@@ -91,8 +95,7 @@ def _target(row: sa.Row[Any], variant: Variant) -> Target:
 def cache_epochs(snapshots: Snapshots) -> dict[UUID, int]:
     """The epochs of the endpoints, of all workspaces, that give answers again; for whoever forgets what is outdated."""
     routes: Routes = snapshots.get(ROUTES)
-    targets = (route.targets[0][1] for route in routes.values())
-    return {each.endpoint_id: each.cache_epoch for each in targets if each.cache is not None and each.endpoint_id}
+    return {each.endpoint_id: each.cache_epoch for each in routes.values() if each.cache_epoch is not None}
 
 
 class Resolver:

@@ -53,7 +53,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An endpoint's live plan: its targets with the upper bounds of their ranges of buckets, ascending."""
+    """An endpoint's live plan: its targets with the upper bounds of their ranges of buckets, ascending.
+
+    `cache_epoch` is None where no answer is given again.
+    """
 
     endpoint_id: UUID
     name: str
@@ -62,6 +65,7 @@ class Route:
     keeps_content: bool
     candidate_id: UUID
     targets: tuple[tuple[int, Target], ...]
+    cache_epoch: int | None = None
 
     def choose(self, unit: str) -> Target:
         """The target for a unit: always the same one while the plan stands."""
