@@ -11,10 +11,11 @@ import openai
 import pytest
 
 from charkha.kit.snapshot import wait_until_served
-from charkha.serve.caches.policy import CachePolicy
+from charkha.serve.caches.policy import CachePolicy, SemanticPolicy
 from charkha.serve.caches.process import CacheLimits
 from charkha.serve.domain import Endpoint, Share
 from charkha.serve.variants import VariantSpec
+from charkha.testing.fake_engine import FakeEngine
 
 from .conftest import Rig
 from .test_limits import closed, limit, price
@@ -353,14 +354,23 @@ async def test_requests_that_differ_do_not_wait_for_one_another(rig: Rig) -> Non
     assert len(rig.model.requests) == 20
 
 
-async def test_if_the_leader_departs_another_leads(rig: Rig) -> None:
-    await rig.endpoint(cache=POLICY)
-    rig.model.pause = 0.4
-    leader = asyncio.create_task(ask(rig, stream=False))
+async def following(rig: Rig, leader: asyncio.Task[Any]) -> list[asyncio.Task[Any]]:
+    """Five who wait for the answer that the leader has asked for."""
     while not rig.model.requests:
         await asyncio.sleep(0.01)
     others = [asyncio.create_task(ask(rig)) for _ in range(5)]
-    await asyncio.sleep(0.1)
+    while rig.gateway._room.taken < 6:
+        await asyncio.sleep(0.01)
+    assert not leader.done()
+    return others
+
+
+async def test_if_the_leader_departs_another_leads(rig: Rig) -> None:
+    await rig.endpoint(cache=POLICY)
+    rig.model.pause = 4
+    leader = asyncio.create_task(ask(rig))
+    others = await following(rig, leader)
+    rig.model.pause = 0
     leader.cancel()
     found = await asyncio.gather(*others)
     assert Counter(said(raw) for raw in found) == {("echo: hello there", "miss"): 1, ("echo: hello there", "hit"): 4}
@@ -370,14 +380,10 @@ async def test_if_the_leader_departs_another_leads(rig: Rig) -> None:
 
 async def test_if_the_leader_fails_another_leads(rig: Rig) -> None:
     await rig.endpoint(cache=POLICY)
-    rig.model.pause, rig.model.failure = 0.3, None
-    rig.model.break_after = 1
+    rig.model.pause, rig.model.break_after = 1, 1
     body = {"model": "support", "messages": HELLO, "temperature": 0, "stream": True}
     leader = asyncio.create_task(streamed(rig, "/chat/completions", body))
-    while not rig.model.requests:
-        await asyncio.sleep(0.01)
-    others = [asyncio.create_task(ask(rig)) for _ in range(5)]
-    await asyncio.sleep(0.1)
+    others = await following(rig, leader)
     rig.model.pause = 0.05
     _, told = await leader
     assert b"[DONE]" not in told
@@ -398,3 +404,86 @@ async def test_a_slow_leader_holds_nobody_up_for_long(rig: Rig) -> None:
     assert said(await ask(rig)) == ("echo: hello there", "miss"), "half of its time was enough to wait"
     assert not leader.done()
     assert said(await leader)[1] == "miss"
+
+
+ALIKE = CachePolicy(seconds=60, semantic=SemanticPolicy("local", "embedder", 0.9))
+ENGLISH, NEAR, FAR = "what is the time", "what time is it", "what is the weather"
+
+
+def chats(rig: Rig) -> int:
+    """How often the model was asked for an answer."""
+    return sum("messages" in request for request in rig.model.requests)
+
+
+def set_vectors(rig: Rig) -> None:
+    rig.model.vectors = {ENGLISH: [1.0, 0.0, 0.0], NEAR: [2.0, 0.4, 0.0], FAR: [0.6, 0.8, 0.0]}
+
+
+async def test_what_asks_alike_gets_the_answer_too(rig: Rig) -> None:
+    await rig.endpoint(cache=ALIKE)
+    await price(rig, 1_000_000, 1_000_000)
+    set_vectors(rig)
+    assert said(await ask(rig, ENGLISH))[1] == "miss"
+    near = await ask(rig, NEAR)
+    assert said(near) == (f"echo: {ENGLISH}", "semantic")
+    assert float(near.headers["x-charkha-similarity"]) == pytest.approx(2 / (4.16**0.5), abs=1e-4)
+    assert int(near.headers["age"]) <= 5
+    far = await ask(rig, FAR)
+    assert said(far) == (f"echo: {FAR}", "miss")
+    assert "x-charkha-similarity" not in far.headers
+    again = await ask(rig, ENGLISH)
+    assert said(again)[1] == "hit"
+    assert "x-charkha-similarity" not in again.headers
+    assert chats(rig) == 2
+    assert [request["model"] for request in rig.model.requests if "input" in request] == ["embedder"] * 3
+    records = await closed(rig, 4)
+    assert [record.cache for record in records] == ["miss", "semantic", "miss", "hit"]
+    assert [record.saved for record in records] == [None, records[0].cost, None, records[0].cost]
+
+
+async def test_what_asks_alike_elsewhere_or_otherwise_gets_none(rig: Rig) -> None:
+    await rig.endpoint(cache=ALIKE)
+    await rig.endpoint("sales", cache=ALIKE)
+    await rig.endpoint(cache=ALIKE, workspace_id=rig.other_id)
+    set_vectors(rig)
+    await ask(rig, ENGLISH)
+    assert said(await ask(rig, NEAR, key=rig.other_key))[1] == "miss"
+    assert said(await ask(rig, NEAR, model="sales"))[1] == "miss"
+    assert said(await ask(rig, NEAR, temperature=0.1))[1] == "miss"
+    assert said(await ask(rig, NEAR, temperature=1.5))[1] == "off"
+    before = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hi"}]
+    assert said(await ask(rig, messages=[*before, {"role": "user", "content": NEAR}]))[1] == "miss"
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+    assert said(await ask(rig, NEAR, tools=tools))[1] == "off"
+    assert said(await ask(rig, NEAR, headers={"cache-control": "no-store"}))[1] == "off"
+    assert said(await ask(rig, NEAR))[1] == "semantic"
+
+
+async def test_a_stampede_makes_one_embedding_too(rig: Rig) -> None:
+    await rig.endpoint(cache=ALIKE)
+    set_vectors(rig)
+    await ask(rig, ENGLISH)
+    rig.model.requests.clear()
+    found = await asyncio.gather(*(ask(rig, NEAR) for _ in range(20)))
+    assert {said(raw) for raw in found} == {(f"echo: {ENGLISH}", "semantic")}
+    assert (len(rig.model.requests), chats(rig)) == (1, 0)
+
+
+@pytest.mark.parametrize("vector", [[0.0, 0.0], []])
+async def test_an_embedding_that_is_none_costs_no_answer(rig: Rig, vector: list[float]) -> None:
+    await rig.endpoint(cache=ALIKE)
+    rig.model.vectors = {ENGLISH: vector}
+    assert said(await ask(rig, ENGLISH))[1] == "miss"
+    assert said(await ask(rig, ENGLISH))[1] == "hit"
+
+
+async def test_an_engine_that_embeds_nothing_is_left_alone_for_a_while(rig: Rig) -> None:
+    elsewhere = FakeEngine("http://127.0.0.1:9", name="dead")
+    rig.gateway._upstream._engines = {**rig.gateway._upstream._engines, "dead": elsewhere}
+    rig.endpoints._engines = {"local", "dead"}
+    await rig.endpoint(cache=CachePolicy(60, semantic=SemanticPolicy("dead", "embedder", 0.9)))
+    began = asyncio.get_running_loop().time()
+    for text in (ENGLISH, NEAR, FAR):
+        assert said(await ask(rig, text)) == (f"echo: {text}", "miss")
+    assert asyncio.get_running_loop().time() - began < 4.5, "one of them waited, and no other"
+    assert said(await ask(rig, ENGLISH))[1] == "hit"

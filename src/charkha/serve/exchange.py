@@ -64,7 +64,8 @@ class Exchange:
         self._hold, self._bound = hold, bound
         self._outcome, self._closed = Outcome(), False
         self._relay: Telling = _relay(order, self._outcome)
-        self._visit = Visit(caches, order) if order.wish is not None else None
+        policy = order.request.target.cache
+        self._visit = Visit(caches, policy, order) if policy is not None else None
 
     async def run(self, receive: Receive, seconds: float) -> None:
         """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""

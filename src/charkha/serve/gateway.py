@@ -112,7 +112,7 @@ class Gateway:
         seconds = self._limits.request_seconds
         self._counter = TokenCounter(self._resolver, self._engines, self._upstream, seconds=seconds)
         await self._meter.start()
-        self._caches.start()
+        self._caches.start(self._upstream)
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
         gc.collect()

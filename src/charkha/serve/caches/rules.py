@@ -17,6 +17,7 @@ from charkha.serve.targets import Target
 ASKED, CONTROL = b"x-charkha-cache", b"cache-control"
 ALWAYS = "always"
 DEFAULT_TEMPERATURE = 1.0  # OpenAI's, where a request names none
+MAX_QUESTION = 8_000  # characters of a question of which an embedding is asked
 _MEASURED = "evaluation"
 _DELIVERY = frozenset({"stream", "stream_options"})  # how an answer is told, not what it is
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -55,13 +56,14 @@ def key(operation: Operation, target: Target, body: Mapping[str, Any]) -> bytes:
 
 
 def question(operation: Operation, target: Target, body: Mapping[str, Any]) -> tuple[bytes, str] | None:
-    """What a chat asks last, and the name of everything around that; None for what has no last question in words."""
+    """What a chat asks last, and the name of everything around that; None for what has no last question in words,
+    or one that is too long."""
     messages = body.get("messages")
     if operation != "chat" or not messages or messages[-1]["role"] != "user":
         return None
     last = dict(messages[-1])
     text = last.pop("content", None)
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not text.strip() or len(text) > MAX_QUESTION:
         return None
     around = {name: body[name] for name in body.keys() - _DELIVERY - {"messages"}}
     return _digest(operation, target, {**around, "messages": [*messages[:-1], last]}), text

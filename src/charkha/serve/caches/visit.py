@@ -8,10 +8,11 @@ from charkha.serve.admission import Order
 from charkha.serve.caches import answers
 from charkha.serve.caches.exact import Kept
 from charkha.serve.caches.flights import Flight
-from charkha.serve.caches.process import Caches
-from charkha.serve.caches.rules import NOTHING, key
+from charkha.serve.caches.policy import CachePolicy, SemanticPolicy
+from charkha.serve.caches.process import Caches, Landed, Question
+from charkha.serve.caches.rules import NOTHING, key, question
 
-HIT, MISS, OFF = "hit", "miss", "off"
+HIT, SEMANTIC, MISS, OFF = "hit", "semantic", "miss", "off"
 
 
 class Telling(Protocol):
@@ -25,10 +26,11 @@ class Telling(Protocol):
 
 
 class Found(NamedTuple):
-    """An answer that is given again; `age` is in seconds."""
+    """An answer that is given again; `age` is in seconds, `similarity` a cosine, None where the same was asked."""
 
     body: bytes
     age: float
+    similarity: float | None
 
     def chunks(self) -> list[bytes]:
         """The payloads of the events that stream it."""
@@ -38,14 +40,15 @@ class Found(NamedTuple):
 class Visit:
     """One request at its endpoint's cache. Left as a context manager, so that nobody waits for one that has gone."""
 
-    __slots__ = ("_cache", "_caches", "_flight", "_key", "_target", "_wish", "result")
+    __slots__ = ("_cache", "_caches", "_flight", "_key", "_order", "_policy", "_question", "_wish", "result")
 
-    def __init__(self, caches: Caches, order: Order) -> None:
-        request, wish = order.request, order.wish or NOTHING
-        self._caches, self._cache = caches, caches.of(request.workspace_id)
-        self._target, self._wish = request.target, wish
-        self._key = key(request.operation, request.target, order.body) if wish.keep else b""
-        self._flight: Flight[Kept] | None = None
+    def __init__(self, caches: Caches, policy: CachePolicy, order: Order) -> None:
+        request = order.request
+        self._caches, self._cache, self._policy = caches, caches.of(request.workspace_id), policy
+        self._order, self._wish = order, order.wish or NOTHING
+        self._key = key(request.operation, request.target, order.body) if self._wish.keep else b""
+        self._flight: Flight[Landed] | None = None
+        self._question: Question | None = None
         self.result = OFF
 
     def __enter__(self) -> "Visit":
@@ -61,11 +64,12 @@ class Visit:
         """The answer to give again, if there is one. Waits for an equal request for `patience` seconds at most."""
         if not self._wish.look:
             return None
-        kept = self._cache.exact.get(self._key, self._wish.max_age)
-        if kept is None:
-            kept, self._flight = await self._cache.flights.join(self._key, patience)
-        self.result = MISS if kept is None else HIT
-        return None if kept is None else Found(kept.body, max(0.0, self._caches.clock() - kept.stored))
+        landed = await self._landed(patience)
+        if landed is None:
+            self.result = MISS
+            return None
+        self.result = HIT if landed.similarity is None else SEMANTIC
+        return Found(landed.kept.body, max(0.0, self._caches.clock() - landed.kept.stored), landed.similarity)
 
     @property
     def recorded(self) -> str | None:
@@ -75,11 +79,44 @@ class Visit:
     def headers(self, found: Found | None) -> list[tuple[bytes, bytes]]:
         """What the client is told of it."""
         told = [(b"x-charkha-cache", self.result.encode())]
-        return told if found is None else [*told, (b"age", b"%d" % found.age)]
+        if found is not None:
+            told.append((b"age", b"%d" % found.age))
+            if found.similarity is not None:
+                told.append((b"x-charkha-similarity", b"%.4f" % found.similarity))
+        return told
 
     def tape(self, telling: Telling) -> Telling:
         """The engine's answer on its way, which is kept as it passes if it may be."""
         return Tape(telling, self._cache.largest, self._keep) if self._wish.keep else telling
+
+    async def _landed(self, patience: float) -> Landed | None:
+        kept = self._cache.exact.get(self._key, self._wish.max_age)
+        if kept is not None:
+            return Landed(kept, None)
+        landed, self._flight = await self._cache.flights.join(self._key, patience)
+        if landed is None and self._policy.semantic is not None:
+            landed = await self._alike(self._policy.semantic)
+            if landed is not None and self._flight is not None:
+                self._flight.land(landed)
+        return landed
+
+    async def _alike(self, policy: SemanticPolicy) -> Landed | None:
+        """The answer to the nearest question that was asked before, if that is near enough."""
+        request = self._order.request
+        asked = question(request.operation, request.target, self._order.body)
+        numbers: list[float] | None = None
+        if asked is not None:
+            numbers = await self._caches.embedder.embed(request.workspace_id, policy, asked[1])
+        if asked is None or numbers is None:
+            return None
+        questions = await self._cache.questions()
+        vector = questions.vector(numbers)
+        if vector is None:
+            return None
+        self._question = Question(asked[0], vector)
+        near = questions.nearest(asked[0], vector, policy.threshold)
+        kept = self._cache.exact.get(near.key, self._wish.max_age) if near is not None else None
+        return Landed(kept, near.similarity) if near is not None and kept is not None else None
 
     def _keep(self, body: bytes | None) -> None:
         """Keep a whole answer and give it to those who wait; None for one that could not be put together."""
@@ -87,12 +124,12 @@ class Visit:
             if self._flight is not None:
                 self._flight.part()
             return
-        target, now = self._target, self._caches.clock()
-        seconds = target.cache.seconds if target.cache is not None else 0
-        kept = Kept(body, target.endpoint_id, target.cache_epoch, now, seconds)
-        self._caches.keep(self._cache, self._key, kept)
+        target, asked = self._order.request.target, self._question
+        extra = asked.bytes if asked is not None else 0
+        kept = Kept(body, target.endpoint_id, target.cache_epoch, self._caches.clock(), self._policy.seconds, extra)
+        self._caches.keep(self._cache, self._key, kept, asked)
         if self._flight is not None:
-            self._flight.land(kept)
+            self._flight.land(Landed(kept, None))
 
 
 class Tape:
