@@ -21,6 +21,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Playground", "/playground", "inference.create", "p", "try chat ask compare"),
             Place("Inferences", "/inferences", "inference.read", "i", "log requests traces search"),
             Place("Endpoints & engines", "/endpoints", "endpoint.read", "e", "variants plans traffic models"),
+            Place("Caches", "/caches", "endpoint.read", "c", "hit rate saved again exact semantic"),
             Place("Adapters", "/adapters", "adapter.read", "a", "lora warm cold blend composition"),
         ),
     ),

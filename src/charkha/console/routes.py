@@ -7,6 +7,7 @@ from charkha.console.door import PREFIX, Door
 from charkha.console.pages import (
     adapters,
     audit,
+    caches,
     components,
     datasets,
     endpoints,
@@ -37,6 +38,7 @@ PAGES = (
     run_compare,
     runs,
     endpoints,
+    caches,
     components,
     review,
     feedback,
