@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from charkha.client import ApiError
-from charkha.client.types import Backup
+from charkha.client.operating import Backup
 from charkha.kit.lockfile import started_at
 from charkha.kit.postgres import launcher
 from tests.e2e.house import House

@@ -30,6 +30,8 @@ from charkha.kit.eventlog import EventLog
 from charkha.kit.jobs import Jobs
 from charkha.kit.snapshot import Snapshots, wait_until_served
 from charkha.serve import routes
+from charkha.serve.caches.policy import CachePolicy
+from charkha.serve.caches.process import CacheLimits
 from charkha.serve.domain import Endpoint, Plan, Share
 from charkha.serve.engines import llama_cpp
 from charkha.serve.engines.models import find_model
@@ -68,6 +70,7 @@ class Rig:
         self.versions: dict[tuple[UUID, str], VersionTarget] = {}
         self.ensured: set[tuple[str, str, UUID, UUID | None]] = set()
         self.loading = False
+        self.cache_limits = CacheLimits()
         self.url = self.key = self.other_key = ""
         self.workspace_id = self.other_id = UUID(int=0)
 
@@ -98,6 +101,7 @@ class Rig:
             ensure_adapter=self._ensure,
             meter=Meter(self.snapshots, Leases(self.database, "test")),
             drained=lambda: self.snapshots.get(drains.DRAINS),
+            caches=self.cache_limits,
         )
         await self.gateway.start()
         stack.push_async_callback(self.gateway.stop)
@@ -132,11 +136,17 @@ class Rig:
         return openai.AsyncOpenAI(base_url=self.url, api_key=key or self.key, max_retries=0)
 
     async def endpoint(
-        self, name: str = "support", spec: VariantSpec = BASE, *, keeps_content: bool = True
+        self,
+        name: str = "support",
+        spec: VariantSpec = BASE,
+        *,
+        keeps_content: bool = True,
+        cache: CachePolicy | None = None,
+        workspace_id: UUID | None = None,
     ) -> Endpoint:
         """An endpoint that the gateway serves."""
-        async with self.database.workspace(self.workspace_id, "test") as tx:
-            made = await self.endpoints.create(tx, name=name, variant=spec, keeps_content=keeps_content)
+        async with self.database.workspace(workspace_id or self.workspace_id, "test") as tx:
+            made = await self.endpoints.create(tx, name=name, variant=spec, keeps_content=keeps_content, cache=cache)
         await wait_until_served(self.database, made.served_from or 0)
         return made
 
@@ -172,6 +182,12 @@ def limits() -> GatewayLimits:
     return GatewayLimits(request_seconds=10, engine_patience_seconds=2, drain_seconds=1)
 
 
+@pytest.fixture
+def cache_limits() -> CacheLimits:
+    """The bytes of answers that the gateway keeps; tests that need others have a fixture of this name."""
+    return CacheLimits()
+
+
 @pytest.fixture(scope="module")
 def llama_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a running llama.cpp with a miniature model."""
@@ -201,8 +217,10 @@ async def rig(
     tmp_path: Path,
     limits: GatewayLimits,
     others: dict[str, Engine],
+    cache_limits: CacheLimits,
 ) -> AsyncIterator[Rig]:
     rig = Rig(database, jobs, secrets_of_test, tmp_path / "spool")
+    rig.cache_limits = cache_limits
     async with AsyncExitStack() as stack:
         await rig.start(stack, limits, others)
         yield rig

@@ -5,7 +5,7 @@ Each class names the port that it satisfies. Nothing is decided here.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from charkha.app.engines import Fleet, ModelsOnDisk
@@ -15,10 +15,12 @@ from charkha.kit.db import Database, Tx
 from charkha.kit.snapshot import Snapshots
 from charkha.learn.feedback.service import FeedbackService
 from charkha.observe.service import InferenceLog
+from charkha.observe.usage import store as usage_store
 from charkha.release.ports import Outcome
 from charkha.release.registry.domain import Version
 from charkha.release.registry.service import RegistryService
 from charkha.serve.domain import Endpoint, Variant
+from charkha.serve.ports import CacheFigures
 from charkha.serve.routes import ROUTES, VERSIONS, Routes, Versions
 from charkha.serve.service import EndpointService
 from charkha.serve.versions import FIRST_BASE
@@ -182,3 +184,14 @@ class ReachableModels:
                 yield Use(version.engine, version.model, "")
         for name, (engine, model) in self._bases.items():
             yield Use(engine, model, name)
+
+
+async def cache_figures(tx: Tx, names: Sequence[str], first: date, last: date) -> Mapping[str, CacheFigures]:
+    """serve.caches.api.Figures: what usage says of endpoints' caches, by the names that requests called them."""
+    found: dict[str, CacheFigures] = {}
+    for row in await usage_store.caches(tx, names, first, last):
+        so_far = found.get(row.model, CacheFigures())
+        saved = {row.currency: int(row.saved)} if row.currency and row.saved else {}
+        hits, misses = so_far.hits + int(row.cached), so_far.misses + int(row.missed)
+        found[row.model] = CacheFigures(hits, misses, {**so_far.saved, **saved})
+    return found

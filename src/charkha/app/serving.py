@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from charkha.app import health, lineage, operating
-from charkha.app.bridges import ReachableModels
+from charkha.app.bridges import ReachableModels, cache_figures
 from charkha.app.forwarding import Forwarder
 from charkha.app.http import Application, Front, control_plane
 from charkha.app.installation import Installation
@@ -30,6 +30,8 @@ from charkha.observe.usage import api as usage_api
 from charkha.release.registry import api as registry_api
 from charkha.release.rollouts import api as rollouts_api
 from charkha.serve import api as serve_api
+from charkha.serve.caches import api as caches_api
+from charkha.serve.caches.process import CacheLimits
 from charkha.serve.gateway import Gateway, GatewayLimits
 from charkha.serve.prompts import api as prompts_api
 from charkha.serve.prompts.testing import PromptTests
@@ -61,6 +63,7 @@ def served(wiring: Wiring, *, console: Forwarder | None = None) -> Front:
         ensure_adapter=wiring.absent_adapters.ensure,
         meter=wiring.meter,
         drained=lambda: wiring.snapshots.get(drains.DRAINS),
+        caches=CacheLimits(*installation.settings.caches.bytes),
     )
     wiring.snapshots.register(drains.DRAINS, drains.load)
     wiring.snapshots.tell(hot_path.health.told)
@@ -105,6 +108,7 @@ def routers(wiring: Wiring) -> list[Router]:
         engines_api.router(wiring.providers, access, wiring.database),
         prompts_api.router(PromptTests(wiring.answers, wiring.endpoints), access),
         routing_api.router(drains.Drains(wiring.engines), access, wiring.database),
+        caches_api.router(wiring.endpoints, cache_figures, access, wiring.database),
         observe_api.router(wiring.inferences, access),
         usage_api.router(wiring.directory, access, wiring.database),
         feedback_api.router(wiring.feedback, access),

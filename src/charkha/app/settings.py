@@ -87,11 +87,24 @@ class Limits(Section):
     """What one request may cost."""
 
     max_body_bytes: int = Field(8 * 2**20, ge=1024, le=2**30, description="largest request body, in bytes")
-    max_in_flight: int = Field(256, ge=1, le=100_000, description="requests at once in each gateway process")
     request_seconds: float = Field(120.0, gt=0, le=3600, description="longest time for one request, in seconds")
     max_in_flight: int = Field(
         256, ge=1, le=65_536, description="requests that one gateway process answers at once; more are refused"
     )
+
+
+class Caches(Section):
+    """How much of their answers gateways keep, to give them again."""
+
+    max_bytes: int = Field(
+        64 * 2**20, ge=0, le=2**40, description="most bytes of answers in a gateway process; 0: none"
+    )
+    workspace_bytes: int = Field(16 * 2**20, ge=0, le=2**40, description="most bytes of answers of one workspace there")
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Both."""
+        return self.max_bytes, self.workspace_bytes
 
 
 class Training(Section):
@@ -157,6 +170,7 @@ class Settings(BaseSettings):
         description="where answers come from, by name",
     )
     limits: Limits = Limits()
+    caches: Caches = Caches()
     training: Training = Field(default_factory=Training)
     rollout: Rollout = Rollout()
     retention: Retention = Retention()

@@ -60,7 +60,10 @@ class ModelPrice(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What was used by one value of each dimension that was asked for; `cost` is None where the model had no price."""
+    """What was used by one value of each dimension that was asked for; `cost` is None where the model had no price.
+
+    `cached` answers came out of a cache, which saved `saved`; for `missed` ones it was looked into in vain.
+    """
 
     day: date | None = None
     month: date | None = None
@@ -73,3 +76,6 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cost: int | None = None
+    cached: int = 0
+    missed: int = 0
+    saved: int | None = None

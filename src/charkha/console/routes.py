@@ -7,6 +7,7 @@ from charkha.console.door import PREFIX, Door
 from charkha.console.pages import (
     adapters,
     audit,
+    caches,
     components,
     datasets,
     endpoints,
@@ -43,6 +44,7 @@ PAGES = (
     runs,
     endpoints,
     engines,
+    caches,
     components,
     prompts,
     review,

@@ -49,6 +49,7 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     `cost` is in micro-units of `currency`, both None without a price; `charges` is what it took of the limits on it.
     `engine` and `engine_model` answered where it was another way of the variant than its own, whose version and adapters
     had no part in it then; `degraded` says why. `tries`: how often engines were asked.
+    `cache` is what its endpoint's cache had: `hit`, `semantic` or `miss`; `saved` is the cost that a hit did not have.
     """
 
     id: UUID
@@ -69,6 +70,8 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True):
     engine: str = ""
     engine_model: str = ""
     tries: int = 1
+    cache: str | None = None
+    saved: int | None = None
 
 
 Record = Opened | Closed

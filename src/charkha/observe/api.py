@@ -1,7 +1,7 @@
 """Routes of the inference log."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Query
@@ -32,6 +32,7 @@ class InferenceQuery(BaseModel):
     purpose: str | None = Field(None, max_length=50, pattern=_NO_NUL, description="live, evaluation, …")
     episode_id: str | None = Field(None, max_length=200, pattern=_NO_NUL)
     subject_id: str | None = Field(None, max_length=200, pattern=_NO_NUL, description="The person whom it concerns.")
+    cache: Literal["hit", "semantic", "miss"] | None = Field(None, description="What the endpoint's cache had.")
     failed: bool | None = Field(None, description="Whether what answered is to blame: 5xx, or a process that died.")
     min_duration_ms: float | None = Field(None, ge=0, allow_inf_nan=False, description="As slow as this, or slower.")
     since: AwareDatetime | None = Field(None, description="Not before this instant.")

@@ -76,6 +76,8 @@ def _end(closed: Closed) -> dict[str, Any]:
         "tries": _bounded(closed.tries, _INT16),
         "cost": _bounded(closed.cost, _INT64),
         "currency": _text(closed.currency),
+        "cache": _text(closed.cache),
+        "saved": _bounded(closed.saved, _INT64),
     }
 
 
@@ -98,6 +100,8 @@ def _without_end(reason: str | None) -> dict[str, Any]:
         "currency",
         "engine_model",
         "tries",
+        "cache",
+        "saved",
     )
     return {"status": LOST_STATUS, "error_code": reason, **dict.fromkeys(unknown)}
 

@@ -26,7 +26,7 @@ BODY_BYTES = 32 << 20
 """And bytes of them, for they may be megabytes each: PostgreSQL reads some 250 MB a second so."""
 _EQUAL = (
     *("endpoint_id", "variant_id", "version_id", "status"),
-    *("model", "error_code", "purpose", "episode_id", "subject_id"),
+    *("model", "error_code", "purpose", "episode_id", "subject_id", "cache"),
 )
 _COLUMNS, _BODIES = inferences.c, inference_bodies.c
 _BODY_OF = sa.and_(_BODIES.workspace_id == _COLUMNS.workspace_id, _BODIES.id == _COLUMNS.id)

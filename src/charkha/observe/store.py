@@ -25,6 +25,8 @@ def failed(columns: Any) -> sa.ColumnElement[bool]:
 
 
 FAILED = failed(inferences.c)
+AGAIN = ("hit", "semantic")
+"""What `cache` says of an answer that was given again: how long that took says nothing about who answered at first."""
 _WITH_BODY = inferences.outerjoin(
     inference_bodies,
     sa.and_(inference_bodies.c.workspace_id == inferences.c.workspace_id, inference_bodies.c.id == inferences.c.id),
@@ -81,11 +83,17 @@ async def observed(
     columns = inferences.c
     query = (
         between(tx, ids)
-        .with_only_columns(columns.id, columns.variant_id, columns.status, columns.error_code, columns.duration_ms)
+        .with_only_columns(columns.id, columns.variant_id, columns.status, columns.error_code, _took(columns))
         .where(columns.endpoint_id == endpoint_id, columns.purpose == purpose)
         .where(columns.variant_id == sa.any_(sa.literal(list(variant_ids), ARRAY(sa.Uuid))))
     )
     return await tx.all(query.order_by(columns.id).limit(limit))
+
+
+def _took(columns: Any) -> sa.Label[Any]:
+    return sa.case((sa.func.coalesce(columns.cache, "").in_(AGAIN), None), else_=columns.duration_ms).label(
+        "duration_ms"
+    )
 
 
 async def stats(tx: Tx, ids: Range, endpoint_id: UUID | None, newest: int | None = None) -> Sequence[sa.Row[Any]]:
@@ -97,10 +105,11 @@ async def stats(tx: Tx, ids: Range, endpoint_id: UUID | None, newest: int | None
         query = query.order_by(inferences.c.id.desc()).limit(newest)
     among = query.subquery()
     columns = among.c
-    well = sa.and_(columns.status < 400, columns.duration_ms.is_not(None))
+    took = _took(columns)
+    well = sa.and_(columns.status < 400, took.is_not(None))
 
     def percentile(share: float) -> sa.ColumnElement[Any]:
-        return sa.func.percentile_cont(share).within_group(columns.duration_ms).filter(well)
+        return sa.func.percentile_cont(share).within_group(took).filter(well)
 
     figures = sa.select(
         columns.endpoint_id,

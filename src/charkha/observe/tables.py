@@ -43,6 +43,9 @@ inferences = workspace_table(
     sa.Column("engine_model", sa.Text),
     sa.Column("tries", sa.SmallInteger),
     sa.Column("prompt_version_id", sa.Uuid),
+    # What the endpoint's cache had (hit, semantic, miss), and what a hit saved, in micro-units of `currency`.
+    sa.Column("cache", sa.Text),
+    sa.Column("saved", sa.BigInteger),
     sa.PrimaryKeyConstraint("workspace_id", "id"),
     # Lists of one endpoint or one variant, newest first: the id is the time.
     sa.Index("ix_inferences_endpoint", "workspace_id", "endpoint_id", "id"),
@@ -83,6 +86,10 @@ usage_days = workspace_table(
     sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
     sa.Column("completion_tokens", sa.BigInteger, nullable=False),
     sa.Column("cost", sa.BigInteger, nullable=False),
+    # Answers given again, answers that no cache had, and the cost that the former did not have.
+    sa.Column("cached", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("missed", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("saved", sa.BigInteger, nullable=False, server_default="0"),
     sa.PrimaryKeyConstraint("workspace_id", "day", "actor", "model", "engine", "currency"),
     app="select",
 )

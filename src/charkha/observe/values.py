@@ -14,6 +14,8 @@ class Inference(msgspec.Struct, frozen=True):
 
     `cost` is in micro-units of `currency`; both are None where the model had no price. `engine_model` answered where it
     was another way than the variant's own, and `degraded` says why; `tries`: how often engines were asked.
+    `cache` is what the endpoint's cache had: `hit`, `semantic` or `miss`, None where nobody looked; `saved` is the cost that
+    a hit did not have.
     """
 
     id: UUID
@@ -45,6 +47,8 @@ class Inference(msgspec.Struct, frozen=True):
     engine_model: str | None
     tries: int | None
     prompt_version_id: UUID | None
+    cache: str | None
+    saved: int | None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +67,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
     episode_id: str | None = None
     subject_id: str | None = None
+    cache: str | None = None
     failed: bool | None = None
     min_duration_ms: float | None = None
     since: datetime | None = None

@@ -13,6 +13,8 @@ from charkha.core.errors import Invalid
 from charkha.core.records import Operation
 from charkha.govern.keyring import INTERNAL_PREFIX, Principal
 from charkha.serve.asgi import REQUEST_ID, Headers
+from charkha.serve.caches import rules
+from charkha.serve.caches.rules import Wish
 from charkha.serve.dialects import openai
 from charkha.serve.dialects.checks import identifier
 from charkha.serve.dialects.dialect import Dialect, Telling
@@ -35,10 +37,10 @@ class Surface(NamedTuple):
 class Order(msgspec.Struct, frozen=True):
     """An admitted request, what its engine is to be sent, and whether a streaming client wants the usage.
 
-    `telling` makes what tells the answer in the client's dialect of (inference id, model's name); None where the engine's
-    own words are the client's. `body_for` makes the body for another engine of its `model` and `parameters`. `task` is
-    what the client declares that the request is for. `added` are the bytes that a prompt
-    put into the request.
+    `telling` makes what tells the answer in the client's dialect of (inference id, model's name); None where the engine's own
+    words are the client's. `body_for` makes the body for another engine of its `model` and `parameters`. `task` is what the
+    client declares that the request is for. `added` are the bytes that a prompt put into the request. `wish` is what it may
+    have of its endpoint's cache; None where there is none.
     """
 
     request: Admitted
@@ -48,6 +50,7 @@ class Order(msgspec.Struct, frozen=True):
     body_for: Callable[..., dict[str, Any]]
     task: str | None = None
     added: int = 0
+    wish: Wish | None = None
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that tell the client who answers, and the id that its feedback will name."""
@@ -90,7 +93,9 @@ class Admission:
         )
         body_for = partial(openai.upstream_body, said, operation, system_prompt=target.system_prompt)
         body = body_for(model=target.model, parameters=target.parameters)
-        return Order(admitted, body, openai.wants_usage(request), telling, body_for, _task(headers, request), added)
+        task, wants_usage = _task(headers, request), openai.wants_usage(request)
+        wish = _wish(headers, admitted, body) if target.cache is not None else None
+        return Order(admitted, body, wants_usage, telling, body_for, task, added, wish)
 
 
 def unit_of(headers: Headers, request: Mapping[str, Any]) -> str | None:
@@ -132,6 +137,13 @@ def _task(headers: Headers, request: Mapping[str, Any]) -> str | None:
         task = metadata.get("task")
         said = task if isinstance(task, str) else None
     return said
+
+
+def _wish(headers: Headers, request: Admitted, body: Mapping[str, Any]) -> Wish | None:
+    policy, control, asked = request.target.cache, headers.get(rules.CONTROL) or "", headers.get(rules.ASKED) or ""
+    if policy is None:
+        return None
+    return rules.wish(policy, request.operation, body, request.purpose, control=control, asked=asked)
 
 
 def _purpose(headers: Headers) -> str:

@@ -13,6 +13,7 @@ from charkha.kit.db import Database
 from charkha.kit.http import Router
 from charkha.kit.paging import Page
 from charkha.kit.snapshot import wait_until_served
+from charkha.serve.caches.api import CacheIn
 from charkha.serve.composition import AdapterUse, Composition, Swapped
 from charkha.serve.domain import Endpoint, Plan, Share, Variant
 from charkha.serve.ports import Engine
@@ -58,12 +59,21 @@ class EndpointIn(_Body):
     labels: list[str] | None = Field(None, max_length=1000, description="The answers that are right, if a closed set.")
     keeps_content: bool = Field(True, description="Whether the log keeps requests and answers.")
     variant: VariantIn = Field(description="Who answers at first.")
+    cache: CacheIn | None = Field(None, description="Which answers are given again; none, if absent.")
 
 
 class EndpointPatch(_Body):
     """What can be changed of an endpoint."""
 
-    keeps_content: bool = Field(description="Whether the log keeps requests and answers from now on.")
+    keeps_content: bool | None = Field(None, description="Whether the log keeps requests and answers from now on.")
+    cache: CacheIn | None = Field(None, description="Which answers are given again from now on; null: none.")
+
+    def changes(self) -> dict[str, Any]:
+        """What is to be changed, for the service."""
+        given: dict[str, Any] = {"keeps_content": self.keeps_content}
+        if "cache" in self.model_fields_set:
+            given["cache"] = self.cache.policy() if self.cache else None
+        return given
 
 
 class ShareIn(_Body):
@@ -111,6 +121,7 @@ def _endpoints(api: Router, service: EndpointService, access: Access, database: 
                 labels=body.labels,
                 keeps_content=body.keeps_content,
                 variant=body.variant.spec(),
+                cache=body.cache.policy() if body.cache else None,
             )
         await wait_until_served(database, made.served_from or 0)
         return made
@@ -140,9 +151,9 @@ def _endpoints(api: Router, service: EndpointService, access: Access, database: 
     async def update_endpoint(
         name_or_id: str, body: EndpointPatch, caller: Caller = access.require("endpoint.write")
     ) -> Endpoint:
-        """Say whether the log keeps content; every gateway does so when this answers."""
+        """Say whether the log keeps content, and which answers are given again; it is so when this answers."""
         async with caller.transaction() as tx:
-            changed = await service.update(tx, name_or_id, keeps_content=body.keeps_content)
+            changed = await service.update(tx, name_or_id, **body.changes())
         await wait_until_served(database, changed.served_from or 0)
         return changed
 

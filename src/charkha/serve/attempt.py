@@ -3,7 +3,10 @@
 Each try has an outcome and a relay of its own, so what one that failed has read leaves no trace in the next.
 """
 
+from collections.abc import Callable
+
 from charkha.serve.admission import Order
+from charkha.serve.caches.visit import Telling
 from charkha.serve.ports import Response
 from charkha.serve.recording import Admitted, Outcome
 from charkha.serve.routing.ways import Way
@@ -20,9 +23,11 @@ class Attempt:
 
     __slots__ = ("_lines", "_pieces", "_relay", "_response", "out", "outcome", "way")
 
-    def __init__(self, way: Way, order: Order) -> None:
+    def __init__(self, way: Way, order: Order, tape: Callable[[Telling], Telling] | None = None) -> None:
+        """`tape` wraps what tells the answer, where it is to be kept."""
         self.way, self.outcome, self.out = way, Outcome(), b""
-        self._relay, self._lines = _relay(order, self.outcome), Lines()
+        relay: Telling = relay_of(order, self.outcome)
+        self._relay, self._lines = relay if tape is None else tape(relay), Lines()
         self._response: Response | None = None
 
     @property
@@ -70,7 +75,8 @@ class Attempt:
             self._response.close()
 
 
-def _relay(order: Order, outcome: Outcome) -> Relay | TranslatingRelay:
+def relay_of(order: Order, outcome: Outcome) -> Relay | TranslatingRelay:
+    """What tells an answer to the client, and notes of it in `outcome`."""
     request, keeps = order.request, order.request.target.keeps_content
     if order.telling is not None:
         return TranslatingRelay(order.telling(str(request.id), request.model), outcome, keeps_content=keeps)

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from charkha.core.errors import Invalid
+from charkha.serve.caches.policy import CachePolicy
 from charkha.serve.routing.domain import PLAIN, Alternative, Routing
 
 BUCKETS = 10_000
@@ -79,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A name that applications call, what answers there, and whether the log keeps what was said.
+    """A name that applications call, what answers there, whether the log keeps what was said, and answers given again.
 
     `plan` and `variants` stand where one endpoint was asked for, and in a list where they were.
     `served_from`: see Plan.
@@ -94,6 +95,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     variants: list[Variant] = []
     served_from: int | None = None
+    cache: CachePolicy | None = None
 
 
 def bucket(endpoint_id: UUID, candidate_id: UUID, unit: str) -> int:

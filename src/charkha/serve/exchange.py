@@ -16,8 +16,10 @@ from charkha.govern.limits.meter import Hold
 from charkha.serve import metrics
 from charkha.serve.admission import Order
 from charkha.serve.asgi import CLIENT_CLOSED, Lifetime, Receive, Reply
-from charkha.serve.attempt import Attempt
+from charkha.serve.attempt import Attempt, relay_of
 from charkha.serve.bounds import used
+from charkha.serve.caches.process import Caches
+from charkha.serve.caches.visit import Found, Telling, Visit
 from charkha.serve.recording import Bill, Outcome, Recorder
 from charkha.serve.routing.router import Router
 from charkha.serve.routing.ways import Choice, Journey, Way
@@ -44,6 +46,7 @@ class Exchange:
         "_request",
         "_router",
         "_upstream",
+        "_visit",
         "_way",
     )
 
@@ -57,12 +60,15 @@ class Exchange:
         router: Router,
         recorder: Recorder,
         hold: Hold,
+        caches: Caches,
     ) -> None:
         """`hold` is what the request's limits have reserved for the dearest of the ways that may answer."""
         self._order, self._request, self._reply, self._choice = order, order.request, reply, choice
         self._upstream, self._router, self._recorder, self._hold = upstream, router, recorder, hold
         self._journey: Journey[Attempt] = Journey(choice, self._begin, discard=Attempt.give_up, departed=self._departed)
         self._way, self._outcome, self._closed = choice.preferred, Outcome(), False
+        policy = order.request.target.cache
+        self._visit = Visit(caches, policy, order) if policy is not None else None
 
     async def run(self, receive: Receive, seconds: float) -> None:
         """Answer the request. Raises what is to be told of it before or, as the last event, after it has begun."""
@@ -84,7 +90,7 @@ class Exchange:
         self._lifetime = lifetime = Lifetime(receive, seconds)
         try:
             async with lifetime:
-                await self._answer()
+                await (self._answer() if self._visit is None else self._visited(self._visit, seconds))
         except TimeoutError as error:
             if lifetime.departed:
                 self._fail(CLIENT_CLOSED_STATUS, CLIENT_CLOSED)
@@ -96,6 +102,23 @@ class Exchange:
                 code="engine_lost",
                 remedy="Try again.",
             ) from error
+
+    async def _visited(self, visit: Visit, seconds: float) -> None:
+        """Give an answer again, or one that is on its way to somebody else, or the engine's, which may be kept."""
+        with visit:
+            found = await visit.find(seconds / 2)  # whoever waits in vain has as long for the engine
+            self._reply.headers += visit.headers(found)
+            await (self._answer() if found is None else self._again(found))
+
+    async def _again(self, found: Found) -> None:
+        relay, stream = relay_of(self._order, self._outcome), self._request.stream
+        body = b"".join(map(relay.chunk, found.chunks())) if stream else relay.whole(found.body)
+        self._outcome.spare()
+        self._close()
+        if stream:
+            await self._reply.events(body + relay.ending(), more=False)
+        else:
+            await self._reply.whole(200, body)
 
     async def _answer(self) -> None:
         attempt = await self._router.answer(self._journey)
@@ -113,7 +136,7 @@ class Exchange:
             attempt.give_up()  # no effect on one that was read to its end
 
     async def _begin(self, way: Way) -> Attempt:
-        attempt = Attempt(way, self._order)
+        attempt = Attempt(way, self._order, self._tape if way.target is self._request.target else None)
         try:
             await attempt.begin(self._upstream, self._request)
         except BaseException:
@@ -122,11 +145,16 @@ class Exchange:
             raise
         return attempt
 
+    def _tape(self, telling: Telling) -> Telling:
+        return telling if self._visit is None else self._visit.tape(telling)
+
     def _take(self, attempt: Attempt) -> None:
         """This is the answer: what is told and written down from now on is of it."""
         self._way, self._outcome = attempt.way, attempt.outcome
         if self._choice.several:
             self._reply.headers.append((_ENGINE, attempt.way.target.engine.encode()))
+        if self._visit is not None and attempt.way.target is not self._request.target:
+            self._visit.part()  # another way's answer is not one for others
         if (reason := self._journey.degraded(attempt.way)) is not None:
             self._reply.headers.append((_DEGRADED, reason.encode()))
 
@@ -165,6 +193,7 @@ class Exchange:
     def _note(self) -> None:
         """Add what the log is told of the way that it took."""
         outcome, target = self._outcome, self._way.target
+        outcome.cache = self._visit.recorded if self._visit is not None else None
         outcome.tries = self._journey.tries
         outcome.degraded = self._journey.degraded(self._way) if outcome.answered else None
         if target is not self._request.target:
@@ -178,4 +207,5 @@ class Exchange:
             outcome.completion_tokens = spent.completion
         cost = price.of(spent.prompt, spent.completion) if price is not None else None
         charges = self._hold.settle(spent.prompt + spent.completion, cost or 0)
-        return Bill(cost, price.currency if price is not None else None, charges)
+        saved = price.of(*outcome.spared) if price is not None and outcome.spared is not None else None
+        return Bill(cost, price.currency if price is not None else None, charges, saved)

@@ -24,13 +24,14 @@ from charkha.kit.spool import SpoolWriter
 from charkha.serve import catalogue, metrics
 from charkha.serve.admission import Admission, Surface, check_content
 from charkha.serve.asgi import REQUEST_ID, ClientGone, Deadline, Headers, Receive, Reply, Scope, Send, read_body
+from charkha.serve.caches.process import CacheLimits, Caches
 from charkha.serve.counting import TokenCounter
 from charkha.serve.dialects import anthropic, openai, responses
 from charkha.serve.exchange import CLIENT_CLOSED_STATUS, Exchange
 from charkha.serve.ports import Client, Engine
 from charkha.serve.recording import Recorder
 from charkha.serve.room import Room
-from charkha.serve.routes import Resolver
+from charkha.serve.routes import Resolver, cache_epochs
 from charkha.serve.routing.health import Engines
 from charkha.serve.routing.planning import Planner, dearest
 from charkha.serve.routing.router import Router
@@ -93,6 +94,7 @@ class Gateway:
         ensure_adapter: EnsureAdapter,
         meter: Meter,
         drained: Callable[[], Collection[str]] = frozenset,
+        caches: CacheLimits = CacheLimits(),
     ) -> None:
         """`snapshots` has the parts "keys", "routes" (`routes.load`) and "versions"; `base_models`: see Resolver.
 
@@ -107,6 +109,7 @@ class Gateway:
         self._router = Router(self.health, patience=limits.engine_patience_seconds)
         self._planner = Planner(self.health, meter, drained, request_seconds=limits.request_seconds)
         self._room = Room(limits.max_in_flight)
+        self._caches = Caches(caches, lambda: cache_epochs(snapshots))
 
     async def start(self) -> None:
         """Open the way to the engines and keep the spool synced; the last thing that a process does as it starts."""
@@ -116,6 +119,7 @@ class Gateway:
             self._resolver, self._engines, self._upstream, self._router, seconds=self._limits.request_seconds
         )
         await self._meter.start()
+        self._caches.start(self._upstream)
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
         gc.collect()
@@ -126,6 +130,7 @@ class Gateway:
         """Refuse new requests, let the running ones end, then close the spool and the way to the engines."""
         await self._room.drain(self._limits.drain_seconds)
         await self._meter.stop()
+        await self._caches.stop()
         self._syncing.cancel()
         await asyncio.gather(self._syncing, return_exceptions=True)
         await self._session.close()
@@ -206,6 +211,7 @@ class Gateway:
                     router=self._router,
                     recorder=self._recorder,
                     hold=hold,
+                    caches=self._caches,
                 )
                 await exchange.run(receive, choice.routing.request_seconds or self._limits.request_seconds)
             finally:

@@ -20,6 +20,18 @@ _seconds = Histogram(
     registry=REGISTRY,
 )
 _tokens = Counter("charkha_tokens", "Tokens read and written.", ["engine", "kind"], registry=REGISTRY)
+_cached = Counter(
+    "charkha_cache_requests",
+    "Requests that looked into a cache, by what it had.",
+    ["engine", "cache"],
+    registry=REGISTRY,
+)
+cache_bytes = Gauge(
+    "charkha_cache_bytes", "Bytes of answers kept to be given again.", registry=REGISTRY, multiprocess_mode="livesum"
+)
+cache_answers = Gauge(
+    "charkha_cache_answers", "Answers kept to be given again.", registry=REGISTRY, multiprocess_mode="livesum"
+)
 in_flight = Gauge(
     "charkha_requests_in_flight", "Requests being answered now.", registry=REGISTRY, multiprocess_mode="livesum"
 )
@@ -41,6 +53,11 @@ def _add(engine: str, kind: str) -> Callable[[float], None]:
     return _tokens.labels(engine, kind).inc
 
 
+@functools.cache
+def _look(engine: str, cache: str) -> Callable[[], None]:
+    return _cached.labels(engine, cache).inc
+
+
 def refused(status: int) -> None:
     """Count a request that was refused before it went anywhere."""
     _count(NONE, status)()
@@ -51,6 +68,8 @@ def ended(request: Admitted, outcome: Outcome, seconds: float) -> None:
     label = outcome.engine or request.target.engine
     _count(label, outcome.status)()
     _observe(label)(seconds)
+    if outcome.cache is not None:
+        _look(label, outcome.cache)()
     if outcome.prompt_tokens:
         _add(label, "prompt")(outcome.prompt_tokens)
     if outcome.completion_tokens:

@@ -50,14 +50,25 @@ class Outcome(msgspec.Struct):
     model: str = ""
     degraded: str | None = None  # why it was not the way that is asked first
     tries: int = 1
+    cache: str | None = None  # what the endpoint's cache had: "hit", "semantic", "miss"; None where nobody looked
+    spared: tuple[int, int] | None = None  # tokens, read and written, that an answer given again did not take
+
+    def spare(self) -> None:
+        """What was read of the answer was not used now: it was given before."""
+        self.spared = self.prompt_tokens or 0, self.completion_tokens or 0
+        self.prompt_tokens = self.completion_tokens = self.streamed = 0
 
 
 class Bill(NamedTuple):
-    """What a request cost, in micro-units of a currency (None without a price), and what it took of its limits."""
+    """What a request cost, in micro-units of a currency (None without a price), and what it took of its limits.
+
+    `saved` is what it would have cost had its answer not been there already; None where that was not so.
+    """
 
     cost: int | None
     currency: str | None
     charges: list[Charge]
+    saved: int | None = None
 
 
 class Recorder:
@@ -128,6 +139,8 @@ class Recorder:
             engine=outcome.engine,
             engine_model=outcome.model,
             tries=outcome.tries,
+            cache=outcome.cache,
+            saved=bill.saved,
         )
         self._spool.append(encode(record))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from charkha.core.errors import NotFound
 from charkha.core.targets import VersionTarget
 from charkha.kit.snapshot import Snapshots
+from charkha.serve.caches.policy import CachePolicy
 from charkha.serve.domain import Variant, bounds
 from charkha.serve.prompts import store as prompt_store
 from charkha.serve.prompts.compiled import Compiled
@@ -41,7 +43,7 @@ class ModelName(NamedTuple):
 async def load(conn: AsyncConnection) -> Routes:
     """Read the live plan of every endpoint; for the snapshot."""
     query = (
-        sa.select(plans, endpoints.c.name, endpoints.c.keeps_content)
+        sa.select(plans, *(endpoints.c[name] for name in ("name", "keeps_content", "cache", "cache_epoch")))
         .join(endpoints, _same_workspace(plans) & (plans.c.id == endpoints.c.live_plan_id))
         .where(endpoints.c.deleted_at.is_(None))
     )
@@ -65,6 +67,8 @@ def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant], prompts
     shared = [(bound, named[row.workspace_id, each]) for bound, each in bounds(plan.shares)]
     spoken = [prompts[row.workspace_id, each.prompt_version_id] for _, each in shared if each.prompt_version_id]
     variables = frozenset(name for prompt in spoken for name in prompt.uses)
+    # A rollout compares variants by what befalls them: one whose answers are there already would look the better one.
+    cache = msgspec.convert(row.cache, CachePolicy | None) if len(shared) == 1 else None
     return Route(
         endpoint_id=plan.endpoint_id,
         name=row.name,
@@ -72,11 +76,14 @@ def _route(row: sa.Row[Any], named: Mapping[tuple[UUID, UUID], Variant], prompts
         number=plan.number,
         keeps_content=row.keeps_content,
         candidate_id=plan.shares[-1].variant_id,
-        targets=tuple((bound, _target(row, variant, prompts, variables)) for bound, variant in shared),
+        targets=tuple((bound, _target(row, variant, prompts, variables, cache)) for bound, variant in shared),
+        cache_epoch=row.cache_epoch if row.cache is not None else None,
     )
 
 
-def _target(row: sa.Row[Any], variant: Variant, prompts: Prompts, variables: frozenset[str]) -> Target:
+def _target(
+    row: sa.Row[Any], variant: Variant, prompts: Prompts, variables: frozenset[str], cache: CachePolicy | None
+) -> Target:
     routing = PLAIN if variant.routing == PLAIN else variant.routing
     spoken = variant.prompt_version_id
     own = Target(
@@ -93,6 +100,8 @@ def _target(row: sa.Row[Any], variant: Variant, prompts: Prompts, variables: fro
         variant=variant.name,
         variant_id=variant.id,
         keeps_content=row.keeps_content,
+        cache=cache,
+        cache_epoch=row.cache_epoch,
         prompt=prompts[row.workspace_id, spoken] if spoken else None,
         variables=variables,
         reach=Reach(routing.context_tokens, frozenset(routing.tasks)),
@@ -113,6 +122,12 @@ def _alternative(own: Target, way: Alternative) -> Target:
         version_id=None,
         reach=Reach(way.context_tokens, frozenset(way.tasks)),
     )
+
+
+def cache_epochs(snapshots: Snapshots) -> dict[UUID, int]:
+    """The epochs of the endpoints, of all workspaces, that give answers again; for whoever forgets what is outdated."""
+    routes: Routes = snapshots.get(ROUTES)
+    return {each.endpoint_id: each.cache_epoch for each in routes.values() if each.cache_epoch is not None}
 
 
 class Resolver:
@@ -160,8 +175,11 @@ def _base_target(engine: str, model: str) -> Target:
 
 
 def sends_to(routes: Routes, engine: str) -> int:
-    """How many endpoints' live plans send traffic to an engine."""
-    return sum(any(target.engine == engine for _, target in route.targets) for route in routes.values())
+    """How many endpoints' live plans send traffic to an engine, first or when others fail."""
+    return sum(
+        any(engine in {way.engine for way in (target, *target.alternatives)} for _, target in route.targets)
+        for route in routes.values()
+    )
 
 
 def unknown(model: str) -> NotFound:

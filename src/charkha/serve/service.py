@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.exc import IntegrityError
 
 from charkha.core.clock import now
-from charkha.core.errors import Conflict, NotFound
+from charkha.core.errors import Conflict, Invalid, NotFound
 from charkha.core.events import PlanMoved
 from charkha.core.ids import uuid7
 from charkha.govern import audit
@@ -20,6 +20,7 @@ from charkha.kit.eventlog import EventLog
 from charkha.kit.paging import Page
 from charkha.kit.snapshot import bump
 from charkha.serve import store, variants
+from charkha.serve.caches.policy import CachePolicy, check_policy
 from charkha.serve.domain import Adapter, Endpoint, Plan, Share, Variant, check_endpoint, check_shares
 from charkha.serve.variants import BlendSpec, VariantSpec
 from charkha.serve.versions import Versions
@@ -48,15 +49,18 @@ class EndpointService:
         variant: VariantSpec,
         labels: list[str] | None = None,
         keeps_content: bool = True,
+        cache: CachePolicy | None = None,
     ) -> Endpoint:
         """Make an endpoint whose plan 1 gives everything to one variant. Raises Conflict where the name is taken."""
         check_endpoint(name, labels)
+        if cache is not None:
+            check_policy(cache, self._engines)
         endpoint_id = uuid7()
         made = await variants.make(tx, endpoint_id, variant, versions=self._versions, engines=self._engines)
         plan = _plan(tx, endpoint_id, 1, [Share(made.id, 100)], "created", None)
         try:
             async with tx.conn.begin_nested():
-                await store.add_endpoint(tx, endpoint_id, name, labels, keeps_content, plan.id)
+                await store.add_endpoint(tx, endpoint_id, name, labels, keeps_content, plan.id, cache)
         except IntegrityError as error:
             raise Conflict(
                 f"There is an endpoint '{name}' already.",
@@ -86,13 +90,40 @@ class EndpointService:
         found = await store.listed(tx, after=after, limit=limit)
         return Page(await _with_live(tx, found.data), found.next) if live else found
 
-    async def update(self, tx: Tx, name_or_id: str | UUID, *, keeps_content: bool) -> Endpoint:
-        """Say whether the log keeps what is said at an endpoint; it holds for requests from then on."""
+    async def update(
+        self,
+        tx: Tx,
+        name_or_id: str | UUID,
+        *,
+        keeps_content: bool | None = None,
+        cache: CachePolicy | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> Endpoint:
+        """Say whether the log keeps what is said at an endpoint, and whether answers are given again (`cache`; None turns
+        that off, and any change forgets what was kept). What is not given stays. It holds for requests from then on."""
         found = await self._find(tx, name_or_id)
-        await store.change(tx, found.id, keeps_content=keeps_content)
-        await audit.record(tx, "endpoint.updated", "endpoint", found.id, keeps_content=keeps_content)
+        changes: dict[str, Any] = {} if keeps_content is None else {"keeps_content": keeps_content}
+        if cache is not msgspec.UNSET:
+            if cache is not None:
+                check_policy(cache, self._engines)
+            changes["cache"] = msgspec.to_builtins(cache)
+            await store.forget_answers(tx, found.id)
+        if not changes:
+            raise Invalid("Nothing is to be changed.", remedy="Give `keeps_content` or `cache`.")
+        await store.change(tx, found.id, **changes)
+        await audit.record(tx, "endpoint.updated", "endpoint", found.id, **changes)
         version = await bump(tx)
         return msgspec.structs.replace(await self.get(tx, found.id), served_from=version)
+
+    async def clear_caches(self, tx: Tx, name_or_id: str | UUID | None = None) -> int:
+        """Have every gateway forget the answers that an endpoint, or every endpoint of the workspace, would give again.
+
+        Returns the snapshot version from which on they are forgotten.
+        """
+        found = await self._find(tx, name_or_id) if name_or_id is not None else None
+        await store.forget_answers(tx, found.id if found else None)
+        kind, target = ("endpoint", found.id) if found else ("workspace", tx.workspace_id)
+        await audit.record(tx, "cache.cleared", kind, target)
+        return await bump(tx)
 
     async def delete(self, tx: Tx, name_or_id: str | UUID) -> int:
         """Take an endpoint away; its log stays. Returns the snapshot version from which on it is gone everywhere."""

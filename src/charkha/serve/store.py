@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from charkha.kit.db import Tx
 from charkha.kit.paging import Page, page
+from charkha.serve.caches.policy import CachePolicy
 from charkha.serve.domain import Adapter, Endpoint, Plan, Share, Variant
 from charkha.serve.routing.domain import Alternative, Routing
 from charkha.serve.tables import endpoints, plans, variants
@@ -19,11 +20,18 @@ _STRUCTURED: dict[str, Any] = {"adapters": list[Adapter], "alternatives": list[A
 
 
 async def add_endpoint(
-    tx: Tx, endpoint_id: UUID, name: str, labels: Sequence[str] | None, keeps_content: bool, plan_id: UUID
+    tx: Tx,
+    endpoint_id: UUID,
+    name: str,
+    labels: Sequence[str] | None,
+    keeps_content: bool,
+    plan_id: UUID,
+    cache: CachePolicy | None,
 ) -> None:
     """Insert an endpoint. Raises sqlalchemy's IntegrityError where the name is taken."""
     row = {"id": endpoint_id, "name": name, "labels": list(labels) if labels else None}
-    await tx.insert(endpoints, **row, keeps_content=keeps_content, live_plan_id=plan_id)
+    kept = msgspec.to_builtins(cache)
+    await tx.insert(endpoints, **row, keeps_content=keeps_content, live_plan_id=plan_id, cache=kept)
 
 
 async def add_variant(tx: Tx, variant: Variant) -> None:
@@ -64,6 +72,14 @@ async def change(tx: Tx, endpoint_id: UUID, **values: Any) -> bool:
         endpoints.c.deleted_at.is_(None),
     )
     return await tx.execute(endpoints.update().where(*where).values(**values)) == 1
+
+
+async def forget_answers(tx: Tx, endpoint_id: UUID | None) -> None:
+    """Begin a new epoch of the cache of an endpoint, or of all endpoints of the workspace."""
+    statement = endpoints.update().where(endpoints.c.workspace_id == tx.workspace_id, endpoints.c.deleted_at.is_(None))
+    if endpoint_id is not None:
+        statement = statement.where(endpoints.c.id == endpoint_id)
+    await tx.execute(statement.values(cache_epoch=endpoints.c.cache_epoch + 1))
 
 
 async def move(tx: Tx, endpoint_id: UUID, expected_plan_id: UUID, plan_id: UUID) -> bool:
@@ -136,7 +152,8 @@ def plan_of(row: sa.Row[Any]) -> Plan:
 
 
 def _endpoint(row: sa.Row[Any]) -> Endpoint:
-    return Endpoint(row.id, row.name, row.labels, row.keeps_content, row.live_plan_id, row.created_at)
+    cache = msgspec.convert(row.cache, CachePolicy | None)
+    return Endpoint(row.id, row.name, row.labels, row.keeps_content, row.live_plan_id, row.created_at, cache=cache)
 
 
 def _among(tx: Tx, table: sa.Table, ids: Collection[UUID]) -> tuple[sa.ColumnElement[bool], ...]:

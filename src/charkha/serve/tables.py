@@ -11,6 +11,8 @@ endpoints = workspace_table(
     sa.Column("labels", JSONB),
     sa.Column("keeps_content", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("live_plan_id", sa.Uuid),
+    sa.Column("cache", JSONB(none_as_null=True)),
+    sa.Column("cache_epoch", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
     created_at(),
     sa.Index("uq_endpoints_name", "workspace_id", "name", unique=True, postgresql_where=sa.text("deleted_at IS NULL")),

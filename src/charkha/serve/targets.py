@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from charkha.core.targets import VersionTarget
+from charkha.serve.caches.policy import CachePolicy
 from charkha.serve.domain import bucket
 from charkha.serve.prompts.compiled import Compiled
 from charkha.serve.routing.domain import ANYTHING, PLAIN, Reach, Routing
@@ -28,6 +29,7 @@ class Target:
     Without an endpoint (a version or a base model called by its name) nothing of the content is kept. `alternatives`
     are the other ways of the same variant, as targets that have neither adapters nor alternatives. `variables` are
     the names of the values that requests may bring: those of the prompts of all variants of the plan.
+    `cache_epoch` rises when the cache's answers are to be forgotten.
     """
 
     engine: str
@@ -48,6 +50,8 @@ class Target:
     alternatives: tuple["Target", ...] = ()
     prompt: Compiled | None = None
     variables: frozenset[str] = frozenset()
+    cache: CachePolicy | None = None
+    cache_epoch: int = 0
 
     @classmethod
     def of_version(cls, version: VersionTarget) -> "Target":
@@ -58,7 +62,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An endpoint's live plan: its targets with the upper bounds of their ranges of buckets, ascending."""
+    """An endpoint's live plan: its targets with the upper bounds of their ranges of buckets, ascending.
+
+    `cache_epoch` is None where no answer is given again.
+    """
 
     endpoint_id: UUID
     name: str
@@ -67,6 +74,7 @@ class Route:
     keeps_content: bool
     candidate_id: UUID
     targets: tuple[tuple[int, Target], ...]
+    cache_epoch: int | None = None
 
     def choose(self, unit: str) -> Target:
         """The target for a unit: always the same one while the plan stands."""

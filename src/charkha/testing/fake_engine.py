@@ -26,7 +26,8 @@ class FakeModel:
 
     Attributes may be changed while it serves: `pause` is seconds before each chunk, `break_after` cuts the connection
     after that many chunks, `failure` is a (status, error object) to answer with, `held` the adapters that are loaded.
-    `script` holds messages (content, tool_calls) that chats are answered with, one each, before it echoes again.
+    `script` holds messages (content, tool_calls) that chats are answered with, one each, before it echoes again;
+    `vectors` the embeddings of texts that have one of their own.
     """
 
     def __init__(self, *, held: Sequence[str] | None = None, pause: float = 0.0) -> None:
@@ -35,6 +36,7 @@ class FakeModel:
         self.failure: tuple[int, dict[str, Any]] | None = None
         self.requests: list[dict[str, Any]] = []
         self.script: list[dict[str, Any]] = []
+        self.vectors: dict[str, list[float]] = {}
         self.running = self.abandoned = 0
 
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
@@ -61,7 +63,8 @@ class FakeModel:
         elif self.failure:
             await _json(send, self.failure[0], {"error": self.failure[1]})
         elif path.endswith("/embeddings"):
-            vector = {"object": "embedding", "index": 0, "embedding": [0.5, -0.5]}
+            numbers = self.vectors.get(str(request["input"]), [0.5, -0.5])
+            vector = {"object": "embedding", "index": 0, "embedding": numbers}
             await _json(send, 200, {"object": "list", "model": "tiny", "data": [vector], "usage": {"prompt_tokens": 3}})
         elif request.get("stream"):
             await self._stream(_chunks(path, request, self._said(request)), send, receive)

@@ -35,6 +35,7 @@ COMMANDS = {
     "workspaces": ("governing", "Workspaces of the organisation."),
     "limits": ("spending", "What a key, workspace or organisation may use."),
     "prices": ("spending", "What models cost."),
+    "caches": ("caching", "Which answers are given again, and what that saves."),
     "usage": ("spending", "What was used, and what it cost."),
     "audit": ("governing", "Who did what."),
     "doctor": ("operating", "Look for what is wrong, and say what to do."),

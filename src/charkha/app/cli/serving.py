@@ -173,7 +173,7 @@ add_list(
     empty="No requests yet. Send one: charkha chat smollm2-135m-instruct 'Hello'",
     filters=[
         *("endpoint_id", "variant_id", "version_id", "status", "model", "error_code", "purpose", "episode_id"),
-        *("subject_id", "failed", "min_duration_ms", "since", "until", "q"),
+        *("subject_id", "cache", "failed", "min_duration_ms", "since", "until", "q"),
     ],
 )
 add_show(inferences, lambda client, which: client.inferences.get(which.removeprefix("chatcmpl-")))

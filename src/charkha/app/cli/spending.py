@@ -209,8 +209,15 @@ def usage(
         print_json(rows)
         return
     columns = [{"key": "actor"}.get(name, name) for name in by]
-    shown = [{**msgspec.structs.asdict(row), "cost": _money(row.cost, row.currency)} for row in rows]
-    table(shown, [*columns, "requests", "prompt_tokens", "completion_tokens", "cost"])
+    shown = [
+        {
+            **msgspec.structs.asdict(row),
+            "cost": _money(row.cost, row.currency),
+            "saved": _money(row.saved, row.currency),
+        }
+        for row in rows
+    ]
+    table(shown, [*columns, "requests", "prompt_tokens", "completion_tokens", "cost", "cached", "saved"])
 
 
 def _amount(text: str, measure: str) -> int:

@@ -46,9 +46,14 @@ class Endpoints(Resource):
         variant: Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
         keeps_content: bool = True,
+        cache: Mapping[str, Any] | None = None,
     ) -> types.Endpoint:
-        """Make an endpoint with one variant that gets all traffic; without `variant` it is the embedded model."""
-        body = {"name": name, "labels": labels, "keeps_content": keeps_content, "variant": variant or {}}
+        """Make an endpoint with one variant that gets all traffic; without `variant` it is the embedded model.
+
+        `cache` says which answers are given again, such as `{"seconds": 3600}`.
+        """
+        body: dict[str, Any] = {"name": name, "labels": labels, "keeps_content": keeps_content}
+        body |= {"variant": variant or {}, "cache": cache}
         return await self._post("/endpoints", types.Endpoint, body)
 
     async def list(self, *, live: bool = False, after: Id | None = None, limit: int = 50) -> types.Page[types.Endpoint]:
@@ -67,9 +72,12 @@ class Endpoints(Resource):
         query = {"id": ids, "after": after, "limit": limit}
         return await self._page(f"/endpoints/{endpoint}/variants", types.Variant, query)  # type: ignore[no-any-return]
 
-    async def update(self, endpoint: Id, *, keeps_content: bool) -> types.Endpoint:
-        """Choose whether messages and answers are kept in the log."""
-        body = {"keeps_content": keeps_content}
+    async def update(self, endpoint: Id, *, keeps_content: bool | None = None, **changes: Any) -> types.Endpoint:
+        """Choose whether messages and answers are kept in the log, and, with `cache`, which answers are given again.
+
+        `cache={"seconds": 3600}` gives equal requests the same answer for an hour; `cache=None` ends that.
+        """
+        body = {**without_none({"keeps_content": keeps_content}), **changes}
         return await self._transport.call("PATCH", f"/endpoints/{endpoint}", types.Endpoint, body=body)
 
     async def delete(self, endpoint: Id) -> dict[str, Any]:
@@ -111,7 +119,7 @@ class Inferences(Resource):
     ) -> types.Page[types.Inference]:
         """Requests, newest first; times are ISO 8601, `q` a text in request or answer.
 
-        `equal` may name model, error_code, purpose, episode_id and subject_id. A page may be short, or empty, before
+        `equal` may name model, error_code, purpose, cache, episode_id and subject_id. A page may be short, or empty, before
         the end: go on with `next`.
         """
         query: dict[str, Any] = {"endpoint_id": endpoint_id, "variant_id": variant_id, "version_id": version_id}

@@ -1,10 +1,10 @@
-"""What may be used, what it costs, what was used: limits, prices and usage."""
+"""What may be used, what it costs, what was used, what was saved: limits, prices, usage and caches."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from charkha.client import spending, types
+from charkha.client import caching, spending, types
 from charkha.client._async.resources import Id, Resource
 
 
@@ -120,3 +120,18 @@ class Usage(Resource):
         """Requests, tokens and money by any of day, month, key, model, engine, workspace; of 30 days or others."""
         query = {"by": tuple(by), "since": since, "until": until, "key_id": key_id, "model": model, "engine": engine}
         return await self._transport.call("GET", "/usage", list[spending.Usage], query=query)
+
+
+class Caches(Resource):
+    """What endpoints' caches did."""
+
+    async def list(
+        self, *, since: date | None = None, until: date | None = None, after: Id | None = None, limit: int = 50
+    ) -> types.Page[caching.CacheUse]:
+        """Each endpoint with its cache, its hits and what they saved, over the last 30 days or others."""
+        query = {"since": since, "until": until, "after": after, "limit": limit}
+        return await self._page("/caches", caching.CacheUse, query)  # type: ignore[no-any-return]
+
+    async def clear(self, endpoint: Id | None = None) -> dict[str, Any]:
+        """Forget every answer that an endpoint, or every endpoint of the workspace, would give again."""
+        return await self._post("/caches/clear", dict[str, Any], {"endpoint": endpoint and str(endpoint)})

@@ -33,6 +33,7 @@ class Charkha:
         self.adapters = releasing.Adapters(self.transport)
         self.aliases = releasing.Aliases(self.transport)
         self.audit = governing.Audit(self.transport)
+        self.caches = spending.Caches(self.transport)
         self.datasets = resources.Datasets(self.transport)
         self.endpoints = resources.Endpoints(self.transport)
         self.engines = providers.Engines(self.transport)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from charkha.console import saving
 from charkha.console.listing import Listing
 from charkha.console.live import Fragments
 from charkha.console.names import NEWEST, actor_names, found_or_none, listed, part, version_names
@@ -17,7 +18,7 @@ from charkha.core.clock import now
 
 _PERMISSION = "endpoint.read"
 _SHOWN, _OFFERED, _MOST = 10, 50, 500
-_ENDPOINT = ("id", "name", "labels", "keeps_content", "live_plan_id", "created_at")
+_ENDPOINT = ("id", "name", "labels", "keeps_content", "cache", "live_plan_id", "created_at")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LISTING = Listing("/endpoints", columns=_ENDPOINT, fixed={"variants": "live"})
 _VARIANT = (
@@ -90,6 +91,7 @@ def _one(page: APIRouter, site: Site) -> None:
         newest = [each for each in others["data"] if each["id"] not in live["shares"]]
         named = await _named(visitor, endpoint, newest, plans["data"])
         values = {"others": newest, "more": others["next"], "plans": plans, "policy": policy, **named}
+        values["lasting"] = saving.lasting
         values["resting"] = [each for each in endpoint["variants"] if not live["shares"][each["id"]]] + newest
         return site.render(visitor, "pages/endpoint.html", **live | values)
 

@@ -22,7 +22,7 @@ _LISTING = Listing(
     columns=(
         "id", "started_at", "operation", "model", "purpose", "actor", "endpoint_id", "variant_id", "version_id", "engine",
         "status", "error_code", "finish_reason", "prompt_tokens", "completion_tokens", "cost", "currency", "first_token_ms",
-        "duration_ms", "episode_id", "subject_id", "trace_id",
+        "duration_ms", "episode_id", "subject_id", "trace_id", "cache", "saved",
     ),
     filters=(
         Filter("q", "Text", hint="words in the request or the answer"),
@@ -32,6 +32,7 @@ _LISTING = Listing(
         Filter("failed", "Failed", (("true", "yes: 5xx, or died"), ("false", "no"))),
         Filter("purpose", "Purpose", (("live", "live"), ("playground", "playground"), ("evaluation", "evaluation"))),
         Filter("min_duration_ms", "Slower than, ms", hint="1000", kind="number"),
+        Filter("cache", "Cache", (("hit", "hit"), ("semantic", "alike"), ("miss", "miss"))),
         Filter("episode_id", "Episode"),
         Filter("subject_id", "Subject"),
         Filter("version_id", "Version id"),

@@ -27,6 +27,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What was used by one value of each dimension that was asked for; the others are None.
 
     `month` is its first day. `cost` is in micro-units of `currency`; both are None for requests whose model had no price.
+    `cached` answers came out of a cache, which saved `saved`; for `missed` ones it was looked into in vain.
     """
 
     day: date | None = None
@@ -40,6 +41,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cost: int | None
+    cached: int
+    missed: int
+    saved: int | None
 
 
 def router(directory: Directory, access: Access, database: Database) -> Router:
@@ -94,6 +98,9 @@ def _checked(rows: Sequence[Any], columns: Sequence[str], workspace: str | None)
             prompt_tokens=int(row.prompt_tokens),
             completion_tokens=int(row.completion_tokens),
             cost=None if row.cost is None else int(row.cost),
+            cached=int(row.cached),
+            missed=int(row.missed),
+            saved=None if row.saved is None else int(row.saved),
         )
         for row in rows
     ]

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from charkha.kit.postgres.migrations.initial.making import foreign_key, stamp, workspace_table
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:
