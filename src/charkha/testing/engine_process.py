@@ -1,4 +1,4 @@
-"""A real engine process for tests: the llama.cpp plugin on a model of your choice, started and ended with a block."""
+"""A real engine process for tests: an embedded plugin on a model of your choice, started and ended with a block."""
 
 import subprocess
 import time
@@ -36,13 +36,14 @@ def no_session() -> Any:
 
 
 @contextmanager
-def running_engine(home: Path, model: Path, **settings: Any) -> Iterator[RunningEngine]:
+def running_engine(home: Path, model: Path, plugin: Any = llama_cpp, **settings: Any) -> Iterator[RunningEngine]:
     """The plugin's process under `home`, serving `model` as it is, ready when the block begins.
 
-    `settings` are `llama_cpp.Config`'s. What the process logs is in `<home>/engine.log`.
+    `settings` are those of `plugin.Config`. What the process logs is in `<home>/engine.log`.
     """
-    values = {"model_path": model, "convert": False, "parallel": 4, "context": 512, **settings}
-    engine = llama_cpp.build(llama_cpp.Config(**values), EngineDeps(no_session, home, TOKEN))
+    as_it_is = {"convert": False} if "convert" in plugin.Config.model_fields else {}
+    values = {"model_path": model, **as_it_is, "parallel": 4, "context": 512, **settings}
+    engine = plugin.build(plugin.Config(**values), EngineDeps(no_session, home, TOKEN))
     engine.prepare(home, TOKEN)
     log = home / "engine.log"
     with log.open("ab") as stream:

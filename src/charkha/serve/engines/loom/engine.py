@@ -93,11 +93,15 @@ class LoomEngine:
         """Answer it as soon as there is room. Raises Conflict if an adapter is not known."""
         with self._condition:
             for digest, _ in work.blend:
-                if digest not in self._known:
-                    raise _not_loaded(digest)
+                self.check(digest)
             work.since = time.monotonic()
             self._waiting.append(work)
             self._condition.notify()
+
+    def check(self, digest: str) -> None:
+        """Raises Conflict if requests may not name this adapter."""
+        if digest not in self._known:
+            raise _not_loaded(digest)
 
     def cancel(self, work: Work) -> None:
         """Stop working on it; its slot is free before the next step."""

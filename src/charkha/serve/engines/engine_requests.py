@@ -1,4 +1,4 @@
-"""What a client may ask of llama.cpp: OpenAI requests, checked field by field and written anew in llama.cpp's words.
+"""What a client may ask of an engine of ours: OpenAI requests, checked field by field and written anew as plain calls.
 
 Pure judgement, no I/O. Nothing that a client sent reaches native code unless a type here names it and bounds it; what
 clients commonly send and this engine has no use for (`user`, `metadata`, …) is dropped, anything else is refused by name.
@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from charkha.core.errors import Invalid
-from charkha.serve.engines.llama_fields import (
+from charkha.serve.engines.engine_fields import (
     MAX_CALLS,
     AdapterUse,
     ChatRequest,
@@ -22,7 +22,7 @@ from charkha.serve.engines.llama_fields import (
     Message,
     Part,
 )
-from charkha.serve.engines.llama_schemas import check_schema
+from charkha.serve.engines.engine_schemas import check_schema
 from charkha.serve.ports import COUNT_PATH
 
 CHAT: Final = "/v1/chat/completions"
@@ -63,6 +63,8 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     legacy_logprobs: bool = False
+    share: str = ""
+    """Who may share what is read: requests that show the same, that is of one workspace. Nothing: nobody."""
 
     @property
     def passes_through(self) -> bool:

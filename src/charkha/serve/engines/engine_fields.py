@@ -1,6 +1,6 @@
 """The fields that a client may send to the embedded engine, their types and their ranges. Nothing else is understood.
 
-Pure declarations; `llama_requests` judges what types cannot say.
+Pure declarations; `engine_requests` judges what types cannot say.
 """
 
 from typing import Annotated, Any, Final, Literal
