@@ -5,11 +5,11 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 N      ?= 100
 
-.PHONY: run test install check fix bench chaos migration clean help
+.PHONY: run test install check fix bench bench-adapters chaos migration clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.run ## Install what is needed, start everything, turn the wheel once, stay up
 	@$(BIN)/charkha up --turn
@@ -34,6 +34,9 @@ fix: $(VENV)/.dev ## Format the code and mend what can be mended by itself
 
 bench: $(VENV)/.dev ## Measure, and write benchmarks/results/*.json
 	@$(BIN)/python -m benchmarks
+
+bench-adapters: $(VENV)/.dev ## Measure many adapters in one batch: loom beside llama_cpp
+	@$(BIN)/python -m benchmarks adapters
 
 chaos: $(VENV)/.dev ## Kill processes N times while a miniature wheel turns (make chaos N=1000)
 	@CHARKHA_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos --timeout=0 -s

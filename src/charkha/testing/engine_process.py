@@ -36,8 +36,10 @@ def no_session() -> Any:
 
 
 @contextmanager
-def running_engine(home: Path, model: Path, plugin: Any = llama_cpp, **settings: Any) -> Iterator[RunningEngine]:
-    """The plugin's process under `home`, serving `model` as it is, ready when the block begins.
+def running_engine(
+    home: Path, model: Path, plugin: Any = llama_cpp, *, seconds: float = 90, **settings: Any
+) -> Iterator[RunningEngine]:
+    """The plugin's process under `home`, serving `model` as it is, ready within `seconds` when the block begins.
 
     `settings` are those of `plugin.Config`. What the process logs is in `<home>/engine.log`.
     """
@@ -49,13 +51,15 @@ def running_engine(home: Path, model: Path, plugin: Any = llama_cpp, **settings:
     with log.open("ab") as stream:
         process = subprocess.Popen(engine.command(), stdout=subprocess.DEVNULL, stderr=stream)  # noqa: S603
     try:
-        yield RunningEngine(process, _until_ready(process, home / "engine" / engine.name / "ready.json", log), log)
+        yield RunningEngine(
+            process, _until_ready(process, home / "engine" / engine.name / "ready.json", log, seconds), log
+        )
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _until_ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path, seconds: float = 90) -> str:
+def _until_ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         if ready_file.exists():

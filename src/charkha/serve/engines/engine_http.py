@@ -25,7 +25,7 @@ from charkha.core.errors import (
     Unavailable,
 )
 from charkha.serve.engines.adapter_files import AdapterFiles, Unprocessable
-from charkha.serve.engines.engine_requests import CHAT, COMPLETIONS, COUNT, EMBEDDINGS, Asked, Limits, understand
+from charkha.serve.engines.engine_requests import CHAT, COMPLETIONS, COUNT, EMBEDDINGS, SCORE, Asked, Limits, understand
 from charkha.serve.engines.engine_responses import Send, error_object, respond
 
 log = structlog.get_logger()
@@ -117,7 +117,7 @@ class EngineApp:
         self._authorise(scope)
         if not self._backend.ready:
             raise Unavailable("The engine is starting.", remedy="Try again in a second.", code="engine_starting")
-        if method == "POST" and path in (CHAT, COMPLETIONS, COUNT, EMBEDDINGS):
+        if method == "POST" and path in (CHAT, COMPLETIONS, COUNT, EMBEDDINGS, SCORE):
             await self._answer(scope, receive, send)
         elif (method, path) == ("GET", "/v1/models"):
             await respond(send, 200, msgspec.json.encode(self._models()))

@@ -21,6 +21,7 @@ from charkha.serve.engines.engine_fields import (
     GenerationRequest,
     Message,
     Part,
+    ScoreRequest,
 )
 from charkha.serve.engines.engine_schemas import check_schema
 from charkha.serve.ports import COUNT_PATH
@@ -29,6 +30,7 @@ CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
 EMBEDDINGS: Final = "/v1/embeddings"
 COUNT: Final = COUNT_PATH
+SCORE: Final = "/v1/score"
 
 _IGNORED: Final = frozenset(
     {
@@ -81,6 +83,8 @@ def understand(path: str, body: bytes, limits: Limits) -> Asked:
         return Asked(COUNT, [{"messages": [_message(each) for each in _typed(fields, ChatRequest).messages]}], [])
     if path == COMPLETIONS:
         return _completion(_typed(fields, CompletionRequest), limits)
+    if path == SCORE:
+        return _score(_typed(fields, ScoreRequest), limits)
     return _embedding(_typed(fields, EmbeddingRequest), limits)
 
 
@@ -130,16 +134,30 @@ def _embedding(request: EmbeddingRequest, limits: Limits) -> Asked:
     return Asked(EMBEDDINGS, [{"input": inputs, "encoding_format": request.encoding_format}], [])
 
 
-def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], legacy_logprobs: bool = False) -> Asked:
-    names = [adapter.id for adapter in request.adapters]
+def _score(request: ScoreRequest, limits: Limits) -> Asked:
+    if (request.messages is None) == (request.prompt is None):
+        _wrong("prompt", "it needs either messages or prompt", "Send one of them.")
+    if request.messages is not None:
+        call: dict[str, Any] = {"messages": [_message(message) for message in request.messages]}
+    else:
+        call = {"prompt": _prompts("prompt", request.prompt or "", limits)[0]}
+    return Asked(SCORE, [call | {"continuations": request.continuations}], _distinct(request.adapters))
+
+
+def _distinct(adapters: list[AdapterUse]) -> list[AdapterUse]:
+    names = [adapter.id for adapter in adapters]
     if len(set(names)) != len(names):
         _wrong("adapters", "an adapter comes twice", "Name each once, with the sum of its weights.")
+    return adapters
+
+
+def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], legacy_logprobs: bool = False) -> Asked:
     if len(calls) * request.n > MAX_CALLS:
         _wrong("n", f"it asks for {len(calls) * request.n} choices", f"Ask for at most {MAX_CALLS} in one request.")
     return Asked(
         path,
         [_varied(call, number) for call in calls for number in range(request.n)],
-        request.adapters,
+        _distinct(request.adapters),
         request.n,
         request.stream,
         _wants_usage(request),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import structlog
 
-from charkha.core.errors import Unavailable
+from charkha.core.errors import NotFound, Unavailable
 from charkha.serve.engines.engine_http import AdapterRefused
-from charkha.serve.engines.engine_requests import EMBEDDINGS, Asked
+from charkha.serve.engines.engine_requests import EMBEDDINGS, SCORE, Asked
 from charkha.serve.engines.engine_responses import Send
 from charkha.serve.engines.llama_answers import answer
 from charkha.serve.engines.llama_generations import Generations
@@ -58,6 +58,8 @@ class LlamaBackend:
         if asked.path == EMBEDDINGS:
             await self._embed(asked, send)
             return
+        if asked.path == SCORE:
+            raise NotFound("llama.cpp cannot score continuations.", remedy="Ask an engine of the plugin loom.")
         with self._generations.lease(asked.adapters) as generation:
             async with generation.turns.turn(blend_of(asked.adapters), len(asked.calls)):
                 await answer(generation, asked, send)

@@ -146,3 +146,12 @@ def until(met: Callable[[], bool]) -> None:
     while not met():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_penalties_and_biases_reach_the_choice(ask: Asker) -> None:
+    plain = ask.start(PROMPTS[0], most=30, top=0).pieces()
+    chosen = [score.token for piece in plain for score in piece.scores]
+    forced = ask.start(PROMPTS[0], most=30, top=0, bias=((chosen[0], -100.0),), repeat_penalty=1.5).pieces()
+    other = [score.token for piece in forced for score in piece.scores]
+    assert chosen[0] not in other
+    assert len(set(other)) >= len(set(chosen))

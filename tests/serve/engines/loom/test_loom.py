@@ -119,6 +119,18 @@ def test_embeddings_are_unit_vectors_of_the_right_order(client: httpx.Client) ->
     assert sum(value * value for value in first) == pytest.approx(1, abs=1e-3)
 
 
+def test_continuations_are_scored_as_they_are_generated(client: httpx.Client) -> None:
+    body = {**CHAT, "logprobs": True}
+    choice = client.post("/v1/chat/completions", json=body).json()["choices"][0]
+    text, told = choice["message"]["content"], [token["logprob"] for token in choice["logprobs"]["content"]]
+    wanted = {"messages": CHAT["messages"], "continuations": [text, " no", text]}
+    data = client.post("/v1/score", json=wanted).json()["data"]
+    assert data[0]["logprob"] == data[2]["logprob"] == pytest.approx(sum(data[0]["token_logprobs"]))
+    if len(data[0]["token_logprobs"]) == len(told):  # else the text is split into other tokens than were generated
+        assert data[0]["token_logprobs"] == pytest.approx(told, abs=1e-3)
+    assert client.post("/v1/score", json={"continuations": ["a"]}).json()["error"]["param"] == "prompt"
+
+
 def test_prompts_are_shared_only_by_those_who_show_the_same_tag(client: httpx.Client) -> None:
     body = {**CHAT, "messages": [{"role": "user", "content": "A long story about salt. " * 8}]}
 

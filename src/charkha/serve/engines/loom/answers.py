@@ -22,7 +22,7 @@ from charkha.serve.engines.loom.engine import LoomEngine
 from charkha.serve.engines.loom.grammar import Grammars
 from charkha.serve.engines.loom.sampling import Sampling, TokenScore
 from charkha.serve.engines.loom.text import Text
-from charkha.serve.engines.loom.work import Embedded, Embedding, Event, Generation, Piece, Work
+from charkha.serve.engines.loom.work import Embedded, Embedding, Event, Generation, Piece, Scored, Scoring, Work
 
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
@@ -102,6 +102,36 @@ class Answers:
         usage = {"prompt_tokens": used, "total_tokens": used}
         return msgspec.json.encode({"object": "list", "model": self._name, "data": data, "usage": usage})
 
+    async def scores(self, asked: Asked) -> bytes:
+        """The log probabilities of each continuation's tokens after the prompt, which is read once."""
+        (call,) = asked.calls
+        prompt, texts = self.prompt(call), call["continuations"]
+        continuations = [self._text.plain(each) for each in texts]
+        blend, share = self._uses(asked)
+        longest = max(map(len, continuations))
+        if len(prompt) + longest > self._engine.most_tokens:
+            message = f"Prompt and continuation have {len(prompt) + longest} tokens of {self._engine.most_tokens}."
+            raise Invalid(message, remedy="Shorten them.", param="continuations", code="context_length_exceeded")
+        async with _Running(self._engine) as running:
+            running.start(partial(Scoring, prompt, continuations, blend, share))
+            async for _, event in running.events():
+                assert isinstance(event, Scored)
+                found = event.continuations
+        data = [
+            {"index": number, "text": text, "logprob": sum(values), "token_logprobs": values}
+            for number, (text, values) in enumerate(zip(texts, found, strict=True))
+        ]
+        used = len(prompt) + sum(map(len, continuations))
+        usage = {"prompt_tokens": used, "total_tokens": used}
+        return msgspec.json.encode({"object": "list", "model": self._name, "data": data, "usage": usage})
+
+    def _uses(self, asked: Asked) -> tuple[Blend, tuple[str, Blend] | None]:
+        """The blend of a request, and who may share what is read. Raises Conflict for an adapter that is not there."""
+        for use in asked.adapters:
+            self._engine.check(use.id)
+        blend = tuple(sorted((use.id, use.weight) for use in asked.adapters if use.weight))
+        return blend, (asked.share, blend) if asked.share else None
+
     def _tokens(self, call: dict[str, Any]) -> list[int]:
         if "messages" in call:
             return self._text.chat(call["messages"])
@@ -110,11 +140,8 @@ class Answers:
 
     async def _start(self, asked: Asked, running: "_Running") -> list[int]:
         """Start a work for each call; the sizes of their prompts."""
-        blend: Blend = tuple(sorted((use.id, use.weight) for use in asked.adapters if use.weight))
-        for use in asked.adapters:
-            self._engine.check(use.id)
+        blend, share = self._uses(asked)
         prompts = [self.prompt(call) for call in asked.calls]
-        share = (asked.share, blend) if asked.share else None
         for call, tokens in zip(asked.calls, prompts, strict=True):
             most = min(call["max_tokens"], self._engine.most_tokens - len(tokens))
             constraint = await asyncio.to_thread(self._constraint, call) if "response_format" in call else None

@@ -10,7 +10,7 @@ import msgspec
 
 from charkha.core.errors import Unavailable
 from charkha.serve.engines.engine_http import AdapterRefused
-from charkha.serve.engines.engine_requests import COUNT, EMBEDDINGS, Asked
+from charkha.serve.engines.engine_requests import COUNT, EMBEDDINGS, SCORE, Asked
 from charkha.serve.engines.engine_responses import Send, respond, stream
 
 if TYPE_CHECKING:  # the process listens before it has loaded torch
@@ -79,6 +79,9 @@ class LoomBackend:
             await respond(send, 200, msgspec.json.encode({"input_tokens": count}))
         elif asked.path == EMBEDDINGS:
             await respond(send, 200, await answers.embeddings(asked))
+        elif asked.path == SCORE:
+            self._requests.update(use.id for use in asked.adapters)
+            await respond(send, 200, await answers.scores(asked))
         elif asked.stream:
             self._requests.update(use.id for use in asked.adapters)
             await stream(answers.events(asked), send)

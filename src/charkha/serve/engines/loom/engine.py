@@ -143,6 +143,7 @@ class LoomEngine:
     def _read(self, digest: str) -> AdapterWeights:
         return read_adapter(self._files[digest][0], self.model.shape, self.model.dtype)
 
+    @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch is not followed
     def _run(self) -> None:
         while self._prepare():
             try:
