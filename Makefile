@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 N      ?= 100
 
-.PHONY: run test install check fix bench bench-gateway chaos migration clean help
+.PHONY: run test install check fix bench bench-gateway bench-adapters chaos migration clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev ## Measure, and write benchmarks/results/*.json
 
 bench-gateway: $(VENV)/.dev ## Measure the gateway beside a bare floor and the peers that are found (docs/benchmarks.md)
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+bench-adapters: $(VENV)/.dev ## Measure many adapters in one batch: loom beside llama_cpp
+	@$(BIN)/python -m benchmarks adapters
 
 chaos: $(VENV)/.dev ## Kill processes N times while a miniature wheel turns (make chaos N=1000)
 	@CHARKHA_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos --timeout=0 -s

@@ -13,6 +13,7 @@ _KINDS = {
     "charkha.evaluate.evaluators": "evaluator",
     "llama_worker": "engine worker",
     "llama_server": "engine",
+    "loom.server": "engine",
     "charkha.kit.postgres": "postgres part",
     "bin/postgres": "postmaster",
     "postgres:": "postgres backend",

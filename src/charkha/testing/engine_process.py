@@ -1,4 +1,4 @@
-"""A real engine process for tests: the llama.cpp plugin on a model of your choice, started and ended with a block."""
+"""A real engine process for tests: an embedded plugin on a model of your choice, started and ended with a block."""
 
 import subprocess
 import time
@@ -36,25 +36,30 @@ def no_session() -> Any:
 
 
 @contextmanager
-def running_engine(home: Path, model: Path, **settings: Any) -> Iterator[RunningEngine]:
-    """The plugin's process under `home`, serving `model` as it is, ready when the block begins.
+def running_engine(
+    home: Path, model: Path, plugin: Any = llama_cpp, *, seconds: float = 90, **settings: Any
+) -> Iterator[RunningEngine]:
+    """The plugin's process under `home`, serving `model` as it is, ready within `seconds` when the block begins.
 
-    `settings` are `llama_cpp.Config`'s. What the process logs is in `<home>/engine.log`.
+    `settings` are those of `plugin.Config`. What the process logs is in `<home>/engine.log`.
     """
-    values = {"model_path": model, "convert": False, "parallel": 4, "context": 512, **settings}
-    engine = llama_cpp.build(llama_cpp.Config(**values), EngineDeps(no_session, home, TOKEN))
+    as_it_is = {"convert": False} if "convert" in plugin.Config.model_fields else {}
+    values = {"model_path": model, **as_it_is, "parallel": 4, "context": 512, **settings}
+    engine = plugin.build(plugin.Config(**values), EngineDeps(no_session, home, TOKEN))
     engine.prepare(home, TOKEN)
     log = home / "engine.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(engine.command(), stdout=subprocess.DEVNULL, stderr=stream)  # noqa: S603
     try:
-        yield RunningEngine(process, _until_ready(process, home / "engine" / engine.name / "ready.json", log), log)
+        yield RunningEngine(
+            process, _until_ready(process, home / "engine" / engine.name / "ready.json", log, seconds), log
+        )
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _until_ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path, seconds: float = 90) -> str:
+def _until_ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         if ready_file.exists():

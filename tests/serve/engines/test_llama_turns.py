@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from charkha.serve.engines import llama_turns
-from charkha.serve.engines.llama_fields import AdapterUse
+from charkha.serve.engines.engine_fields import AdapterUse
 from charkha.serve.engines.llama_turns import Blend, Turns, blend_of
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ answer. The caller holds the lease on the generation and cancels when the client
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import aiohttp
@@ -13,20 +13,19 @@ import msgspec
 import structlog
 
 from charkha.core.errors import CharkhaError, Invalid, Timeout, Unavailable
-from charkha.serve.engines.llama_choices import (
+from charkha.serve.engines.engine_choices import (
     DONE,
     EventSplitter,
     StreamMerger,
     merged,
-    sse,
     with_legacy_logprobs,
 )
+from charkha.serve.engines.engine_requests import COUNT, EMBEDDINGS, Asked
+from charkha.serve.engines.engine_responses import Send, respond, stream
 from charkha.serve.engines.llama_generations import Generation
-from charkha.serve.engines.llama_requests import COUNT, EMBEDDINGS, Asked
 
 log = structlog.get_logger()
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 _TOO_LONG: Final = ("exceeds the available context size", "is too large to process")
 
 
@@ -37,21 +36,7 @@ async def answer(generation: Generation, asked: Asked, send: Send) -> None:
         await respond(send, 200, await _whole(generation, asked, calls))
         return
     chunks = _passed(generation, asked, calls[0]) if asked.passes_through else _mixed(generation, asked, calls)
-    await _stream(chunks, send)
-
-
-async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-    """Send a whole JSON response."""
-    named = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
-    pairs = [(name.encode(), value.encode()) for name, value in named.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
-
-
-def error_object(error: CharkhaError) -> dict[str, Any]:
-    """The error as the OpenAI API writes it."""
-    kind = "invalid_request_error" if error.status < 500 else "server_error"
-    return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+    await stream(chunks, send)
 
 
 def _with_adapters(generation: Generation, asked: Asked, call: dict[str, Any]) -> dict[str, Any]:
@@ -124,27 +109,6 @@ async def _mixed(generation: Generation, asked: Asked, calls: list[dict[str, Any
         yield merger.usage() + DONE
     finally:
         pumping.cancel()
-
-
-async def _stream(chunks: AsyncIterator[bytes], send: Send) -> None:
-    started = False
-    try:
-        async for chunk in chunks:
-            if not started:
-                await _start_stream(send)
-                started = True
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except CharkhaError as error:
-        if not started:
-            raise
-        log.warning("stream_broken", reason=str(error))
-        await send({"type": "http.response.body", "body": sse(error_object(error)), "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _start_stream(send: Send) -> None:
-    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 def _raise_unless_ok(status: int, content: bytes) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from charkha.core.errors import Conflict, Unavailable
-from charkha.serve.engines.llama_fields import AdapterUse
+from charkha.serve.engines.engine_fields import AdapterUse
 from charkha.serve.engines.llama_process import Worker, WorkerFailed
 from charkha.serve.engines.llama_turns import Turns
 from charkha.serve.engines.llama_worker import Spec

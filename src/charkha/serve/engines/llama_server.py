@@ -6,35 +6,29 @@ Python; llama.cpp runs in worker processes (`llama_worker`), so that nothing nat
 """
 
 import asyncio
-import contextlib
-import json
 import os
-import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import structlog
-import uvicorn
 
 from charkha.kit import telemetry
 from charkha.kit.lockfile import LockFile
 from charkha.kit.process import explain
-from charkha.kit.weights.files import sha256_of, write_bytes
+from charkha.kit.weights.files import sha256_of
 from charkha.kit.weights.gguf_check import check_model
 from charkha.serve.engines.adapter_files import AdapterFiles
+from charkha.serve.engines.engine_http import EngineApp, Served
+from charkha.serve.engines.engine_life import Life, listen
+from charkha.serve.engines.engine_requests import Limits
+from charkha.serve.engines.llama_backend import LlamaBackend
 from charkha.serve.engines.llama_generations import Generations
-from charkha.serve.engines.llama_http import EngineApp, Served
 from charkha.serve.engines.llama_process import WorkerFailed
-from charkha.serve.engines.llama_requests import Limits
 from charkha.serve.engines.llama_worker import Spec
 
 log = structlog.get_logger()
-
-_GRACE_SECONDS: Final = 10
 
 
 class EngineConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -90,8 +84,7 @@ def _absolute(config: EngineConfig) -> EngineConfig:
 
 
 async def _serve(config: EngineConfig, parent: int) -> int:
-    listener = socket.create_server((config.host, config.port), backlog=1024)
-    _tell(config, listener.getsockname()[1])
+    listener = listen(config.host, config.port, config.ready_file)
     try:
         return await Engine(config, parent).run(listener)
     except ValueError as error:
@@ -99,20 +92,12 @@ async def _serve(config: EngineConfig, parent: int) -> int:
         return 1
 
 
-def _tell(config: EngineConfig, port: int) -> None:
-    """Say where the engine listens, on standard output and in the ready file."""
-    sys.stdout.write(json.dumps({"event": "listening", "port": port}) + "\n")
-    sys.stdout.flush()
-    if config.ready_file:
-        write_bytes(Path(config.ready_file), msgspec.json.encode({"port": port, "pid": os.getpid()}))
-
-
 class Engine:
     """The parts of the engine process, and its life from the first request to the last."""
 
     def __init__(self, config: EngineConfig, parent: int) -> None:
         """`parent` is the process with which this one ends. Raises ValueError if the model file is not sound."""
-        self._config, self._parent, self._broken = config, parent, False
+        self._config = config
         self._served_path = Path(config.served_path or config.model_path)
         model, base_hash = Path(config.model_path), config.base_hash or sha256_of(Path(config.model_path))
         limits = Limits(config.context, check_model(model).vocabulary)
@@ -126,33 +111,18 @@ class Engine:
             context=config.context,
             threads=config.threads,
         )
-        self._generations = Generations(spec, config.request_seconds, self._break)
+        self._generations = Generations(spec, config.request_seconds, lambda: self._life.fail())
         self._files = AdapterFiles(Path(config.adapter_dir), model, base_hash)
         served = Served(config.model_name, base_hash, limits, config.max_adapters, config.max_requests)
-        app = EngineApp(served, config.token, self._generations, self._files)
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
-        )
+        app = EngineApp(served, config.token, LlamaBackend(self._generations), self._files)
+        self._life = Life(app, parent)
 
     async def run(self, listener: socket.socket) -> int:
         """Load, serve, and end when told to, when the parent ends, or when no worker can be started. The exit status."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        beside = [asyncio.create_task(self._load()), asyncio.create_task(self._watch_parent())]
-        await self._server.serve(sockets=[listener])
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
-        await self._generations.close()
-        return 1 if self._broken else 0
+        try:
+            return await self._life.run(listener, self._load())
+        finally:
+            await self._generations.close()
 
     async def _load(self) -> None:
         try:
@@ -162,7 +132,7 @@ class Engine:
             await self._generations.start(adapters)
         except (WorkerFailed, OSError) as error:
             log.critical("engine_cannot_start", reason=str(error))
-            self._break()
+            self._life.fail()
 
     async def _make_served_form(self) -> None:
         log.info("model_conversion_started", target=self._served_path.name)
@@ -179,27 +149,6 @@ class Engine:
         if process.returncode != 0:
             last = errors.decode(errors="replace").strip().rpartition("\n")[2]
             raise WorkerFailed(f"the model could not be converted: {explain(process.returncode or 0)}: {last}")
-
-    async def _watch_parent(self) -> None:
-        while os.getppid() == self._parent:  # noqa: ASYNC110  (nothing tells us of it but this)
-            await asyncio.sleep(1)
-        log.warning("parent_ended")
-        self._stop()
-
-    def _stop(self) -> None:
-        self._server.should_exit = True
-
-    def _break(self) -> None:
-        self._broken = True
-        self._stop()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process before its workers are put away."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 if __name__ == "__main__":

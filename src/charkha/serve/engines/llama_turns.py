@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from charkha.serve.engines.llama_fields import AdapterUse
+from charkha.serve.engines.engine_fields import AdapterUse
 
 PATIENCE: Final = 0.25
 """Seconds that a blend may wait before the one that has the turn takes no more requests."""

@@ -1,4 +1,4 @@
-"""Which JSON schemas may constrain an answer: small ones, whose grammar llama.cpp can build quickly and in little memory.
+"""Which JSON schemas may constrain an answer: small ones, whose grammar an engine can build quickly and in little memory.
 
 Pure judgement. llama.cpp turns a schema into a grammar by recursion, and repetition counts into rules: depth, size,
 counts and patterns are bounded here, before native code sees them.

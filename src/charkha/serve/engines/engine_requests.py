@@ -1,4 +1,4 @@
-"""What a client may ask of llama.cpp: OpenAI requests, checked field by field and written anew in llama.cpp's words.
+"""What a client may ask of an engine of ours: OpenAI requests, checked field by field and written anew as plain calls.
 
 Pure judgement, no I/O. Nothing that a client sent reaches native code unless a type here names it and bounds it; what
 clients commonly send and this engine has no use for (`user`, `metadata`, …) is dropped, anything else is refused by name.
@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from charkha.core.errors import Invalid
-from charkha.serve.engines.llama_fields import (
+from charkha.serve.engines.engine_fields import (
     MAX_CALLS,
     AdapterUse,
     ChatRequest,
@@ -21,14 +21,16 @@ from charkha.serve.engines.llama_fields import (
     GenerationRequest,
     Message,
     Part,
+    ScoreRequest,
 )
-from charkha.serve.engines.llama_schemas import check_schema
+from charkha.serve.engines.engine_schemas import check_schema
 from charkha.serve.ports import COUNT_PATH
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
 EMBEDDINGS: Final = "/v1/embeddings"
 COUNT: Final = COUNT_PATH
+SCORE: Final = "/v1/score"
 
 _IGNORED: Final = frozenset(
     {
@@ -63,6 +65,8 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     legacy_logprobs: bool = False
+    share: str = ""
+    """Who may share what is read: requests that show the same, that is of one workspace. Nothing: nobody."""
 
     @property
     def passes_through(self) -> bool:
@@ -79,6 +83,8 @@ def understand(path: str, body: bytes, limits: Limits) -> Asked:
         return Asked(COUNT, [{"messages": [_message(each) for each in _typed(fields, ChatRequest).messages]}], [])
     if path == COMPLETIONS:
         return _completion(_typed(fields, CompletionRequest), limits)
+    if path == SCORE:
+        return _score(_typed(fields, ScoreRequest), limits)
     return _embedding(_typed(fields, EmbeddingRequest), limits)
 
 
@@ -128,16 +134,30 @@ def _embedding(request: EmbeddingRequest, limits: Limits) -> Asked:
     return Asked(EMBEDDINGS, [{"input": inputs, "encoding_format": request.encoding_format}], [])
 
 
-def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], legacy_logprobs: bool = False) -> Asked:
-    names = [adapter.id for adapter in request.adapters]
+def _score(request: ScoreRequest, limits: Limits) -> Asked:
+    if (request.messages is None) == (request.prompt is None):
+        _wrong("prompt", "it needs either messages or prompt", "Send one of them.")
+    if request.messages is not None:
+        call: dict[str, Any] = {"messages": [_message(message) for message in request.messages]}
+    else:
+        call = {"prompt": _prompts("prompt", request.prompt or "", limits)[0]}
+    return Asked(SCORE, [call | {"continuations": request.continuations}], _distinct(request.adapters))
+
+
+def _distinct(adapters: list[AdapterUse]) -> list[AdapterUse]:
+    names = [adapter.id for adapter in adapters]
     if len(set(names)) != len(names):
         _wrong("adapters", "an adapter comes twice", "Name each once, with the sum of its weights.")
+    return adapters
+
+
+def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], legacy_logprobs: bool = False) -> Asked:
     if len(calls) * request.n > MAX_CALLS:
         _wrong("n", f"it asks for {len(calls) * request.n} choices", f"Ask for at most {MAX_CALLS} in one request.")
     return Asked(
         path,
         [_varied(call, number) for call in calls for number in range(request.n)],
-        request.adapters,
+        _distinct(request.adapters),
         request.n,
         request.stream,
         _wants_usage(request),

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkha.core.errors import Invalid
-from charkha.serve.engines.llama_choices import EventSplitter, StreamMerger, total_usage
-from charkha.serve.engines.llama_requests import CHAT, COMPLETIONS, EMBEDDINGS, Limits, understand
+from charkha.serve.engines.engine_choices import EventSplitter, StreamMerger, total_usage
+from charkha.serve.engines.engine_requests import CHAT, COMPLETIONS, EMBEDDINGS, Limits, understand
 
 LIMITS = Limits(context=100, vocabulary=50)
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}

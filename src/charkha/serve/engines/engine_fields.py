@@ -1,6 +1,6 @@
 """The fields that a client may send to the embedded engine, their types and their ranges. Nothing else is understood.
 
-Pure declarations; `llama_requests` judges what types cannot say.
+Pure declarations; `engine_requests` judges what types cannot say.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -109,3 +109,11 @@ class EmbeddingRequest(BaseRequest, kw_only=True):
 
     input: _Prompt
     encoding_format: Literal["float", "base64"] = "float"
+
+
+class ScoreRequest(BaseRequest, kw_only=True):
+    """/v1/score: how probable each of `continuations` is after the prompt, which is a conversation or a text."""
+
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)] | None = None
+    prompt: Annotated[str, Meta(min_length=1)] | Annotated[list[_Token], Meta(min_length=1)] | None = None
+    continuations: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=256)]

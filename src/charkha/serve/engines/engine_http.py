@@ -1,15 +1,16 @@
 """The engine process's HTTP: OpenAI's routes with adapters chosen per request, and the adapters themselves.
 
-Raw ASGI. Boundary: everything that reaches llama.cpp has passed the token, the size caps and `llama_requests` here.
-`/health` alone is open. A client that leaves frees what its request held.
+Raw ASGI. Boundary: everything that reaches a model has passed the token, the size caps and `engine_requests` here.
+`/health` alone is open. A client that leaves frees what its request held. What computes the answers is a `Backend`.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from hmac import compare_digest
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -24,19 +25,57 @@ from charkha.core.errors import (
     Unavailable,
 )
 from charkha.serve.engines.adapter_files import AdapterFiles, Unprocessable
-from charkha.serve.engines.llama_answers import Send, answer, error_object, respond
-from charkha.serve.engines.llama_generations import Generation, Generations
-from charkha.serve.engines.llama_process import WorkerFailed
-from charkha.serve.engines.llama_requests import CHAT, COMPLETIONS, COUNT, EMBEDDINGS, Asked, Limits, understand
-from charkha.serve.engines.llama_turns import blend_of
+from charkha.serve.engines.engine_requests import CHAT, COMPLETIONS, COUNT, EMBEDDINGS, SCORE, Asked, Limits, understand
+from charkha.serve.engines.engine_responses import Send, error_object, respond
 
 log = structlog.get_logger()
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Scope = dict[str, Any]
 MAX_BODY: Final = 8 << 20
+SHARE: Final = b"x-charkha-share"
+"""The header that tags whose request it is. Those of one tag may share what the engine has read; without it nobody does."""
 _ADAPTER: Final = re.compile(r"/adapters/([0-9a-f]{64})")
 _NO_SPACE: Final = 28
+
+
+class AdapterRefused(RuntimeError):
+    """The backend does not take an adapter that was checked; the message says why, for the log."""
+
+
+class Backend(Protocol):
+    """What computes answers, and holds adapters while it does."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered now."""
+        ...
+
+    @property
+    def adapters(self) -> Mapping[str, Path]:
+        """The adapters that requests may name now, and their files."""
+        ...
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """How many requests have named each of them."""
+        ...
+
+    def state(self, digest: str) -> str:
+        """ "warm" for an adapter that is in memory, else "cold"."""
+        ...
+
+    async def add(self, digest: str, path: Path) -> None:
+        """Return when requests may name the adapter. Raises AdapterRefused."""
+        ...
+
+    async def remove(self, digest: str) -> None:
+        """Refuse new requests that name the adapter, at once; return when its file is not needed any more."""
+        ...
+
+    async def answer(self, asked: Asked, send: Send) -> None:
+        """Answer on `send`. Raises CharkhaError only as long as nothing has been sent; ends its work when cancelled."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,9 +92,9 @@ class Served:
 class EngineApp:
     """The ASGI application of the engine process."""
 
-    def __init__(self, served: Served, token: str, generations: Generations, files: AdapterFiles) -> None:
+    def __init__(self, served: Served, token: str, backend: Backend, files: AdapterFiles) -> None:
         self._served, self._authorization = served, f"Bearer {token}".encode()
-        self._generations, self._files = generations, files
+        self._backend, self._files = backend, files
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,10 +115,10 @@ class EngineApp:
             await self._health(send)
             return
         self._authorise(scope)
-        if not self._generations.ready:
+        if not self._backend.ready:
             raise Unavailable("The engine is starting.", remedy="Try again in a second.", code="engine_starting")
-        if method == "POST" and path in (CHAT, COMPLETIONS, COUNT, EMBEDDINGS):
-            await self._answer(path, receive, send)
+        if method == "POST" and path in (CHAT, COMPLETIONS, COUNT, EMBEDDINGS, SCORE):
+            await self._answer(scope, receive, send)
         elif (method, path) == ("GET", "/v1/models"):
             await respond(send, 200, msgspec.json.encode(self._models()))
         elif (method, path) == ("GET", "/adapters"):
@@ -91,42 +130,29 @@ class EngineApp:
             raise NotFound(f"There is no {method} {path} here.", remedy="See the engine's routes.")
 
     def _authorise(self, scope: Scope) -> None:
-        shown = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not compare_digest(shown, self._authorization):
+        if not compare_digest(_header(scope, b"authorization"), self._authorization):
             raise Unauthenticated("The engine's token is missing or wrong.", remedy="Send Authorization: Bearer TOKEN.")
 
     async def _health(self, send: Send) -> None:
-        ready = self._generations.ready
+        ready = self._backend.ready
         body = {
             "status": "ready" if ready else "starting",
             "model": self._served.name,
             "base_hash": self._served.base_hash,
-            "adapters": len(self._generations.adapters),
+            "adapters": len(self._backend.adapters),
         }
         await respond(send, 200 if ready else 503, msgspec.json.encode(body))
 
-    async def _answer(self, path: str, receive: Receive, send: Send) -> None:
-        asked = understand(path, await _body(receive), self._served.limits)
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = understand(scope["path"], await _body(receive), self._served.limits)
+        asked = replace(asked, share=_header(scope, SHARE).decode("latin-1"))
         if self._running + len(asked.calls) > self._served.max_requests:
             raise Unavailable("The engine has too much to do.", remedy="Try again in a second.", code="overloaded")
         self._running += len(asked.calls)
         try:
-            if path == EMBEDDINGS:
-                await self._embed(asked, receive, send)
-                return
-            with self._generations.lease(asked.adapters) as generation:
-                await _while_connected(receive, _in_turn(generation, asked, send))
+            await _while_connected(receive, self._backend.answer(asked, send))
         finally:
             self._running -= len(asked.calls)
-
-    async def _embed(self, asked: Asked, receive: Receive, send: Send) -> None:
-        try:
-            embedder = await self._generations.embedder()
-        except WorkerFailed as error:
-            log.error("embedder_failed", reason=str(error))
-            raise Unavailable("Embeddings cannot be made now.", remedy="See the engine's log.") from error
-        with embedder.leased():
-            await _while_connected(receive, answer(embedder, asked, send))
 
     def _models(self) -> dict[str, Any]:
         return {
@@ -135,14 +161,20 @@ class EngineApp:
         }
 
     def _adapters(self) -> list[dict[str, Any]]:
-        held, requests = self._generations.adapters, self._generations.requests
+        backend = self._backend
+        counts = backend.requests
         return [
-            {"id": digest, "bytes": path.stat().st_size, "state": "warm", "requests": requests.get(digest, 0)}
-            for digest, path in held.items()
+            {
+                "id": digest,
+                "bytes": path.stat().st_size,
+                "state": backend.state(digest),
+                "requests": counts.get(digest, 0),
+            }
+            for digest, path in backend.adapters.items()
         ]
 
     async def _put(self, digest: str, receive: Receive) -> dict[str, Any]:
-        held = self._generations.adapters
+        held = self._backend.adapters
         if digest not in held:
             if len(held) >= self._served.max_adapters:
                 remedy = "Unload one with DELETE /adapters/{sha256}."
@@ -155,11 +187,11 @@ class EngineApp:
     async def _load(self, digest: str, receive: Receive) -> None:
         try:
             path = await self._files.receive(digest, _chunks(receive))
-            await self._generations.add(digest, path)
-        except WorkerFailed as error:
+            await self._backend.add(digest, path)
+        except AdapterRefused as error:
             self._files.remove(digest)
-            log.warning("adapter_refused_by_llama_cpp", adapter=digest, reason=str(error))
-            raise Unprocessable("llama.cpp does not take this adapter.", remedy="See the engine's log.") from error
+            log.warning("adapter_refused", adapter=digest, reason=str(error))
+            raise Unprocessable("The engine does not take this adapter.", remedy="See the engine's log.") from error
         except OSError as error:
             if error.errno == _NO_SPACE:
                 raise StorageFull("The disk is full: the adapter was not stored.", remedy="Free space.") from error
@@ -168,15 +200,14 @@ class EngineApp:
         log.info("adapter_loaded", adapter=digest)
 
     async def _delete(self, digest: str) -> dict[str, Any]:
+        await self._backend.remove(digest)
         self._files.remove(digest)
-        await self._generations.remove(digest)
         log.info("adapter_unloaded", adapter=digest)
         return {"id": digest, "deleted": True}
 
 
-async def _in_turn(generation: Generation, asked: Asked, send: Send) -> None:
-    async with generation.turns.turn(blend_of(asked.adapters), len(asked.calls)):
-        await answer(generation, asked, send)
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for each, value in scope["headers"] if each == name), b"")
 
 
 class _Left(Exception):
