@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fastapi import FastAPI
 
-from charkha.app.cli.engines import engines
+from charkha.app.cli.providing import engines
 from charkha.core.errors import NotFound
 from charkha.govern.access import Access
 from charkha.kit.http import install_errors
