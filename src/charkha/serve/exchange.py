@@ -52,11 +52,11 @@ class Exchange:
         order: Order,
         choice: Choice,
         reply: Reply,
+        hold: Hold,
         *,
         upstream: Upstream,
         router: Router,
         recorder: Recorder,
-        hold: Hold,
     ) -> None:
         """`hold` is what the request's limits have reserved for the dearest of the ways that may answer."""
         self._order, self._request, self._reply, self._choice = order, order.request, reply, choice
