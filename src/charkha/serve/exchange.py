@@ -106,7 +106,7 @@ class Exchange:
             return
         try:
             await self._stream(attempt)
-        except (CharkhaError, aiohttp.ClientError):
+        except (EngineFailed, aiohttp.ClientError):
             self._journey.broke()
             raise
         finally:

@@ -52,7 +52,7 @@ class Router:
         while True:
             try:
                 if hedged:
-                    return await raced(self, journey, way)
+                    return await raced(self, journey, way, again=tries > 0)
                 answer = await self.tried(journey, way, again=tries > 0)
                 journey.health = self.engines[way.target.engine]
                 return answer
