@@ -65,7 +65,7 @@ _IGNORED = frozenset(
         *("safety_identifier", "service_tier"),
     }
 )
-_SAME = ("model", "parallel_tool_calls", "stream", "temperature", "top_logprobs", "top_p", "user")
+_SAME = ("metadata", "model", "parallel_tool_calls", "stream", "temperature", "top_logprobs", "top_p", "user")
 _ECHOED = (
     *("instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning", "temperature", "text"),
     *("tool_choice", "tools", "top_logprobs", "top_p", "user"),
