@@ -55,11 +55,11 @@ class Exchange:
         order: Order,
         choice: Choice,
         reply: Reply,
+        hold: Hold,
         *,
         upstream: Upstream,
         router: Router,
         recorder: Recorder,
-        hold: Hold,
         caches: Caches,
     ) -> None:
         """`hold` is what the request's limits have reserved for the dearest of the ways that may answer."""
@@ -129,7 +129,7 @@ class Exchange:
             return
         try:
             await self._stream(attempt)
-        except (CharkhaError, aiohttp.ClientError):
+        except (EngineFailed, aiohttp.ClientError):
             self._journey.broke()
             raise
         finally:

@@ -17,7 +17,7 @@ from charkha.core.errors import CharkhaError, NotFound, Timeout
 from charkha.core.ids import uuid7
 from charkha.govern.access import WORKSPACE_HEADER
 from charkha.govern.keyring import Authenticator, Principal
-from charkha.govern.limits.meter import Hold, Meter, Tally
+from charkha.govern.limits.meter import Meter
 from charkha.kit.crypto import Secrets
 from charkha.kit.snapshot import Snapshots
 from charkha.kit.spool import SpoolWriter
@@ -33,9 +33,9 @@ from charkha.serve.recording import Recorder
 from charkha.serve.room import Room
 from charkha.serve.routes import Resolver, cache_epochs
 from charkha.serve.routing.health import Engines
-from charkha.serve.routing.planning import Planner, dearest
+from charkha.serve.routing.planning import Planner, reserved
 from charkha.serve.routing.router import Router
-from charkha.serve.routing.ways import Choice
+from charkha.serve.routing.warming import Warmer
 from charkha.serve.upstream import EnsureAdapter, Upstream
 
 PERMISSION = "inference.create"
@@ -122,6 +122,9 @@ class Gateway:
         self._caches.start(self._upstream)
         self._syncing = asyncio.create_task(self._spool.sync_forever())
         self._syncing.add_done_callback(_tell_of_failure)
+        patience = self._limits.engine_patience_seconds
+        self._warming = asyncio.create_task(Warmer(self._engines, self.health, self._upstream, patience=patience).run())
+        self._warming.add_done_callback(_tell_of_failure)
         gc.collect()
         gc.freeze()  # what is here now stays: looking through it again and again costs a tenth of the throughput
         gc.set_threshold(*_GARBAGE)
@@ -131,8 +134,9 @@ class Gateway:
         await self._room.drain(self._limits.drain_seconds)
         await self._meter.stop()
         await self._caches.stop()
-        self._syncing.cancel()
-        await asyncio.gather(self._syncing, return_exceptions=True)
+        for task in (self._syncing, self._warming):
+            task.cancel()
+        await asyncio.gather(self._syncing, self._warming, return_exceptions=True)
         await self._session.close()
         await asyncio.to_thread(self._spool.close)
 
@@ -200,17 +204,17 @@ class Gateway:
             content = await self._content(receive, headers)
             order = self._admission.admit(caller, surface, headers, content, began)
             choice = self._planner.choose(caller, order, len(content) + order.added, reply.tally)
-            hold = await self._reserved(choice, reply.tally)
+            hold = await reserved(self._meter, choice, reply.tally)
             reply.headers = order.headers()
             try:
                 exchange = Exchange(
                     order,
                     choice,
                     reply,
+                    hold,
                     upstream=self._upstream,
                     router=self._router,
                     recorder=self._recorder,
-                    hold=hold,
                     caches=self._caches,
                 )
                 await exchange.run(receive, choice.routing.request_seconds or self._limits.request_seconds)
@@ -225,12 +229,6 @@ class Gateway:
         _name(reply)
         estimated = [(b"x-charkha-estimated", b"true")] if count.estimated else []
         await reply.whole(200, msgspec.json.encode({"input_tokens": count.tokens}), *estimated)
-
-    async def _reserved(self, choice: Choice, tally: Tally) -> Hold:
-        """What a request's limits have reserved of the most that it may use. Raises LimitReached, PriceMissing."""
-        most, price = dearest(choice, tally)
-        hold = self._meter.hold(tally, *most, price)
-        return hold if hold is not None else await self._meter.wait(tally, *most, price)
 
     async def _content(self, receive: Receive, headers: Headers) -> bytes:
         try:
@@ -261,4 +259,4 @@ def _require(method: str, scope: Scope) -> None:
 
 def _tell_of_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        log.error("gateway.spool_failed", reason=str(error))  # appends are refused from now on
+        log.error("gateway.task_failed", reason=str(error))  # of the spool: appends are refused from now on

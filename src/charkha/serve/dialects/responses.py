@@ -65,7 +65,8 @@ _IGNORED = frozenset(
     }
 )
 _SAME = (
-    *("model", "parallel_tool_calls", "prompt", "stream", "temperature", "top_logprobs", "top_p", "user", "variables"),
+    *("metadata", "model", "parallel_tool_calls", "prompt", "stream", "temperature", "top_logprobs", "top_p", "user"),
+    "variables",
 )
 _ECHOED = (
     *("instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning", "temperature", "text"),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from charkha.serve.routing.breaker import Breaker
+from charkha.serve.routing.breaker import PROBE, REFUSED, Breaker, Pass
 from charkha.serve.routing.budget import RetryBudget
 
 SMOOTHING, STALE_SECONDS = 0.2, 30.0
@@ -29,15 +29,27 @@ class Latency:
 
 
 class Health:
-    """One engine. `gone_since` is the instant since which it cannot be reached, None while it can."""
+    """One engine. `gone_since` is the instant since which it cannot be reached, None while it can.
 
-    __slots__ = ("_models", "breaker", "budget", "gone_since", "latency", "pending", "resting_until")
+    `guarded`: somebody else finds out whether it is back, so no request does.
+    """
+
+    __slots__ = ("_models", "breaker", "budget", "gone_since", "guarded", "latency", "pending", "resting_until")
 
     def __init__(self, now: float) -> None:
         self.breaker, self.budget = Breaker(), RetryBudget(now)
         self.latency, self._models = Latency(), dict[str, Latency]()
         self.pending, self.resting_until = 0, 0.0
         self.gone_since: float | None = None
+        self.guarded = False
+
+    def enter(self, now: float) -> Pass:
+        """Whether a request may go there now; see `Breaker.enter`."""
+        entered = self.breaker.enter(now)
+        if entered == PROBE and self.guarded:
+            self.breaker.abandoned(PROBE)
+            return REFUSED
+        return entered
 
     def of_model(self, model: str) -> Latency:
         """The latency of one of the engine's models."""
@@ -57,7 +69,9 @@ class Health:
 
     def available(self, now: float) -> bool:
         """Whether requests may go there now."""
-        return now >= self.resting_until and self.breaker.admits(now)
+        if now < self.resting_until or not self.breaker.admits(now):
+            return False
+        return not self.guarded or self.breaker.state(now) == "closed"
 
     def why_not(self, now: float) -> str:
         """Why it is not available."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from charkha.core.errors import Unavailable
 from charkha.govern.keyring import Principal
-from charkha.govern.limits.meter import Meter, Tally
+from charkha.govern.limits.meter import Hold, Meter, Tally
 from charkha.govern.prices.domain import Price
 from charkha.serve.admission import Order
 from charkha.serve.bounds import Bound, bound
@@ -106,6 +106,13 @@ def dearest(choice: Choice, tally: Tally) -> tuple[Bound, Price | None]:
             return most, price
     known = [price for price in prices if price is not None]
     return most, max(known, key=lambda price: price.of(*most), default=None)
+
+
+async def reserved(meter: Meter, choice: Choice, tally: Tally) -> Hold:
+    """What a request's limits have reserved of the most that it may use. Raises LimitReached, PriceMissing."""
+    most, price = dearest(choice, tally)
+    hold = meter.hold(tally, *most, price)
+    return hold if hold is not None else await meter.wait(tally, *most, price)
 
 
 def _tokens(asked: Order, size: int) -> int:

@@ -22,9 +22,9 @@ class Tries(Protocol):
         ...
 
 
-async def raced(router: Tries, journey: Journey[Answer], way: Way) -> Answer:
+async def raced(router: Tries, journey: Journey[Answer], way: Way, *, again: bool) -> Answer:
     """A way's answer, or that of the hedge, whichever comes first; the other is given up. Raises what the way raised."""
-    first = asyncio.create_task(router.tried(journey, way))
+    first = asyncio.create_task(router.tried(journey, way, again=again))
     running = {first: way}
     winner: asyncio.Task[Answer] | None = None
     try:

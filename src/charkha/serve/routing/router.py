@@ -52,7 +52,7 @@ class Router:
         while True:
             try:
                 if hedged:
-                    return await raced(self, journey, way)
+                    return await raced(self, journey, way, again=tries > 0)
                 answer = await self.tried(journey, way, again=tries > 0)
                 journey.health = self.engines[way.target.engine]
                 return answer
@@ -78,7 +78,7 @@ class Router:
     async def tried(self, journey: Journey[Answer], way: Way, *, again: bool = False) -> Answer:
         """One try; whoever gets its answer is counted as pending. Raises TryFailed, or what the client is to be told."""
         health, began = self.engines[way.target.engine], time.monotonic()
-        entered = health.breaker.enter(began)
+        entered = health.enter(began)
         if not entered:
             raise self._refused(journey, way, health, began)
         journey.tries += 1

@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 NOTHING = Bound(0, 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Way:
     """One way to answer a request: where it goes, what is sent there, the tokens it may take, and what they cost."""
 
@@ -27,7 +27,7 @@ class Way:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Choice:
     """The ways in their order. `preferred` would be asked first if all were well; `skipped` says why it is not.
 
