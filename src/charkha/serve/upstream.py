@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from charkha.core.errors import CharkhaError, Invalid, TooLarge, Unavailable
-from charkha.serve.ports import Engine, UpstreamCall
+from charkha.serve.ports import Engine, PartitionsPrompts, UpstreamCall
 from charkha.serve.targets import Target
 
 EnsureAdapter = Callable[[str, str, UUID, UUID | None], Awaitable[None]]
@@ -28,6 +28,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _BREAKS = 2  # a request that broke its engine this often is not tried again: it may be what breaks it
 _PASSED_ON = frozenset({400, 413, 422, 429})
 _LARGE = 2**19
+_GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 
@@ -66,11 +67,18 @@ class Upstream:
 
     async def post(self, target: Target, path: str, body: dict[str, Any], workspace_id: UUID) -> aiohttp.ClientResponse:
         """The engine's answer, of status 200, its body unread; whoever gets it closes it. Raises our errors."""
+        body = self._of(workspace_id, target, path, body)
         try:
             return await self._through_restarts(target, path, body)
         except AdapterMissing:
             await self._ensure(target, workspace_id)
             return await self._through_restarts(target, path, body)
+
+    def _of(self, workspace_id: UUID, target: Target, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The body, with the workspace as its partition where the engine keeps what it has read of prompts apart."""
+        if path in _GENERATING and isinstance(self._engines.get(target.engine), PartitionsPrompts):
+            return {**body, "partition": workspace_id.hex}
+        return body
 
     async def _through_restarts(self, target: Target, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         give_up, pause, breaks = time.monotonic() + self._patience, _FIRST_PAUSE, 0

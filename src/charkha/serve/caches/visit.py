@@ -118,11 +118,15 @@ class Visit:
         kept = self._cache.exact.get(near.key, self._wish.max_age) if near is not None else None
         return Landed(kept, near.similarity) if near is not None and kept is not None else None
 
+    def part(self) -> None:
+        """Let whoever waits go their own way: this answer is not one for others."""
+        if self._flight is not None:
+            self._flight.part()
+
     def _keep(self, body: bytes | None) -> None:
         """Keep a whole answer and give it to those who wait; None for one that could not be put together."""
         if body is None or not answers.is_good(body):
-            if self._flight is not None:
-                self._flight.part()
+            self.part()
             return
         target, asked = self._order.request.target, self._question
         extra = asked.bytes if asked is not None else 0

@@ -52,6 +52,7 @@ class LlamaCpp:
     """An `Engine` (charkha.serve.ports) in a process of its own on this machine."""
 
     counts_tokens: Literal[True] = True
+    partitions_prompts: Literal[True] = True
 
     def __init__(self, config: Config, deps: EngineDeps) -> None:
         self.name = config.name

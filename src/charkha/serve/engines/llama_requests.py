@@ -63,6 +63,7 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     legacy_logprobs: bool = False
+    partition: str = ""
 
     @property
     def passes_through(self) -> bool:
@@ -142,6 +143,7 @@ def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], l
         request.stream,
         _wants_usage(request),
         legacy_logprobs,
+        request.partition,
     )
 
 
