@@ -178,7 +178,8 @@ class ReachableModels:
         versions: Versions = self._snapshots.get(VERSIONS)
         for (owner, name), route in routes.items():
             if owner == workspace_id:
-                yield from (Use(target.engine, target.model, name) for _, target in route.targets)
+                ways = (way for _, target in route.targets for way in (target, *target.alternatives))
+                yield from (Use(way.engine, way.model, name) for way in ways)
         for (owner, _), version in versions.items():
             if owner == workspace_id:
                 yield Use(version.engine, version.model, "")

@@ -142,6 +142,14 @@ class CountsTokens(Protocol):
     counts_tokens: Literal[True]
 
 
+@runtime_checkable
+class PartitionsPrompts(Protocol):
+    """What an engine has besides, if it takes a field `partition` in chats and completions: what it has read of a prompt
+    is used again for requests of the same partition alone."""
+
+    partitions_prompts: Literal[True]
+
+
 @dataclass(frozen=True)
 class CacheFigures:
     """What the log knows of one endpoint's cache: hits, looks in vain, and money saved in micro-units, by currency."""

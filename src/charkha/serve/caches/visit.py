@@ -126,8 +126,7 @@ class Visit:
     def _keep(self, body: bytes | None) -> None:
         """Keep a whole answer and give it to those who wait; None for one that could not be put together."""
         if body is None or not answers.is_good(body):
-            if self._flight is not None:
-                self._flight.part()
+            self.part()
             return
         target, asked = self._order.request.target, self._question
         extra = asked.bytes if asked is not None else 0

@@ -29,6 +29,7 @@ class EmbeddedEngine(ABC):
     """An `Engine` (charkha.serve.ports) whose process is the Python module `module`."""
 
     counts_tokens: Literal[True] = True
+    partitions_prompts: Literal[True] = True
     module: ClassVar[str]
 
     def __init__(self, name: str, deps: EngineDeps) -> None:

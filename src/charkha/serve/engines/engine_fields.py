@@ -67,7 +67,7 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class GenerationRequest(BaseRequest, kw_only=True):
-    """What chats and completions share."""
+    """What chats and completions share. What was read of a prompt is used again within a `partition` alone."""
 
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -84,6 +84,7 @@ class GenerationRequest(BaseRequest, kw_only=True):
     response_format: Format | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
+    partition: Annotated[str, Meta(max_length=64)] = ""
 
 
 class ChatRequest(GenerationRequest, kw_only=True):

@@ -7,7 +7,7 @@ Raw ASGI. Boundary: everything that reaches a model has passed the token, the si
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -33,8 +33,6 @@ log = structlog.get_logger()
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Scope = dict[str, Any]
 MAX_BODY: Final = 8 << 20
-SHARE: Final = b"x-charkha-share"
-"""The header that tags whose request it is. Those of one tag may share what the engine has read; without it nobody does."""
 _ADAPTER: Final = re.compile(r"/adapters/([0-9a-f]{64})")
 _NO_SPACE: Final = 28
 
@@ -145,7 +143,6 @@ class EngineApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = understand(scope["path"], await _body(receive), self._served.limits)
-        asked = replace(asked, share=_header(scope, SHARE).decode("latin-1"))
         if self._running + len(asked.calls) > self._served.max_requests:
             raise Unavailable("The engine has too much to do.", remedy="Try again in a second.", code="overloaded")
         self._running += len(asked.calls)

@@ -65,8 +65,8 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     legacy_logprobs: bool = False
-    share: str = ""
-    """Who may share what is read: requests that show the same, that is of one workspace. Nothing: nobody."""
+    partition: str = ""
+    """Who may share what is read: requests of the same partition, that is of one workspace. Nothing: nobody."""
 
     @property
     def passes_through(self) -> bool:
@@ -162,6 +162,7 @@ def _asked(path: str, request: GenerationRequest, calls: list[dict[str, Any]], l
         request.stream,
         _wants_usage(request),
         legacy_logprobs,
+        request.partition,
     )
 
 

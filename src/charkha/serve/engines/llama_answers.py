@@ -6,6 +6,7 @@ answer. The caller holds the lease on the generation and cancels when the client
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -42,24 +43,38 @@ async def answer(generation: Generation, asked: Asked, send: Send) -> None:
 def _with_adapters(generation: Generation, asked: Asked, call: dict[str, Any]) -> dict[str, Any]:
     if asked.path in (COUNT, EMBEDDINGS):
         return call
-    return call | {"lora": generation.lora(asked.adapters), "cache_prompt": True}
+    return call | {"lora": generation.lora(asked.adapters)}
 
 
 async def _whole(generation: Generation, asked: Asked, calls: list[dict[str, Any]]) -> bytes:
     if asked.passes_through:
-        return await _body(generation, asked.path, calls[0])
+        return await _body(generation, asked, calls[0])
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_body(generation, asked.path, call)) for call in calls]
+            tasks = [group.create_task(_body(generation, asked, call)) for call in calls]
     except* CharkhaError as errors:
         raise errors.exceptions[0] from None
     whole = merged([msgspec.json.decode(task.result()) for task in tasks], asked.per_prompt)
     return msgspec.json.encode(with_legacy_logprobs(whole) if asked.legacy_logprobs else whole)
 
 
-async def _body(generation: Generation, path: str, call: dict[str, Any]) -> bytes:
+@asynccontextmanager
+async def _posted(generation: Generation, asked: Asked, call: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The worker's response to a call, in a slot whose last prompt was of the same partition if it is read on from."""
+    if asked.path in (COUNT, EMBEDDINGS):
+        async with generation.worker.post(asked.path, call) as response:
+            yield response
+        return
+    prompt = msgspec.json.encode(call.get("messages") or call.get("prompt")).decode()
+    async with generation.slots.place(asked.partition, prompt) as place:
+        placed = call | {"id_slot": place.number, "cache_prompt": place.reuse}
+        async with generation.worker.post(asked.path, placed) as response:
+            yield response
+
+
+async def _body(generation: Generation, asked: Asked, call: dict[str, Any]) -> bytes:
     try:
-        async with generation.worker.post(path, call) as response:
+        async with _posted(generation, asked, call) as response:
             content: bytes = await response.read()
             _raise_unless_ok(response.status, content)
             return content
@@ -70,7 +85,7 @@ async def _body(generation: Generation, path: str, call: dict[str, Any]) -> byte
 async def _passed(generation: Generation, asked: Asked, call: dict[str, Any]) -> AsyncIterator[bytes]:
     """The worker's stream as it comes."""
     try:
-        async with generation.worker.post(asked.path, call) as response:
+        async with _posted(generation, asked, call) as response:
             if response.status != 200:
                 _raise_unless_ok(response.status, await response.read())
             async for chunk in response.content.iter_any():

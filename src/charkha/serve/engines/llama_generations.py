@@ -19,6 +19,7 @@ import structlog
 from charkha.core.errors import Conflict, Unavailable
 from charkha.serve.engines.engine_fields import AdapterUse
 from charkha.serve.engines.llama_process import Worker, WorkerFailed
+from charkha.serve.engines.llama_slots import Slots
 from charkha.serve.engines.llama_turns import Turns
 from charkha.serve.engines.llama_worker import Spec
 
@@ -34,6 +35,7 @@ class Generation:
     worker: Worker
     adapters: dict[str, Path]
     turns: Turns
+    slots: Slots
     running: int = 0
     retired: bool = False
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -176,7 +178,9 @@ class Generations:
             key=secrets.token_urlsafe(32),
             embeddings=embeddings,
         )
-        generation = Generation(await Worker.start(spec, self._seconds), dict(adapters), Turns(spec.parallel))
+        generation = Generation(
+            await Worker.start(spec, self._seconds), dict(adapters), Turns(spec.parallel), Slots(spec.parallel)
+        )
         _keep(self._watching, self._watch(generation))
         return generation
 

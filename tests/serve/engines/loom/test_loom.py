@@ -131,15 +131,14 @@ def test_continuations_are_scored_as_they_are_generated(client: httpx.Client) ->
     assert client.post("/v1/score", json={"continuations": ["a"]}).json()["error"]["param"] == "prompt"
 
 
-def test_prompts_are_shared_only_by_those_who_show_the_same_tag(client: httpx.Client) -> None:
+def test_prompts_are_shared_within_a_partition_alone(client: httpx.Client) -> None:
     body = {**CHAT, "messages": [{"role": "user", "content": "A long story about salt. " * 8}]}
 
-    def cached(tag: str | None) -> int:
-        headers = {"x-charkha-share": tag} if tag else {}
-        usage = client.post("/v1/chat/completions", json=body, headers=headers).json()["usage"]
+    def cached(partition: str) -> int:
+        usage = client.post("/v1/chat/completions", json={**body, "partition": partition}).json()["usage"]
         return int(usage["prompt_tokens_details"]["cached_tokens"])
 
-    assert [cached(tag) for tag in (None, None, "a", "b")] == [0, 0, 0, 0]
+    assert [cached(partition) for partition in ("", "", "a", "b")] == [0, 0, 0, 0]
     assert cached("a") > 50
 
 

@@ -130,7 +130,7 @@ class Answers:
         for use in asked.adapters:
             self._engine.check(use.id)
         blend = tuple(sorted((use.id, use.weight) for use in asked.adapters if use.weight))
-        return blend, (asked.share, blend) if asked.share else None
+        return blend, (asked.partition, blend) if asked.partition else None
 
     def _tokens(self, call: dict[str, Any]) -> list[int]:
         if "messages" in call:
