@@ -52,7 +52,7 @@ class GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of `host`, itself if it is one. Raises Refused where one is private and the host is not allowed."""
-        found = await self._inner.resolve(host, port, family)
+        found = [_itself(host, port)] if _is_address(host) else await self._inner.resolve(host, port, family)
         if host.lower() not in self._allowed and not all(is_public(each["host"]) for each in found):
             raise Refused(f"{host} is on a private network, where only hosts that the settings name may be reached")
         return found
@@ -74,6 +74,12 @@ class _GuardedConnector(aiohttp.TCPConnector):
         if host not in self._allowed_hosts and is_private_literal(host):
             raise Refused(f"{host} is a private address, and no engine in the settings has it")
         return await super().connect(req, traces, timeout)
+
+
+def _itself(address: str, port: int) -> ResolveResult:
+    """What the resolver says of an address, without asking it in a thread."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return ResolveResult(hostname=address, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
 
 
 def _is_address(host: str) -> bool:
