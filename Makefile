@@ -41,8 +41,10 @@ bench-gateway: $(VENV)/.dev ## Measure the gateway beside a bare floor and the p
 bench-adapters: $(VENV)/.dev ## Measure many adapters in one batch: loom beside llama_cpp
 	@$(BIN)/python -m benchmarks adapters
 
-chaos: $(VENV)/.dev ## Kill processes N times while a miniature wheel turns (make chaos N=1000)
+chaos: $(VENV)/.dev ## Kill processes N times, break what passes to engines, stop PostgreSQL, fuzz (make chaos N=1000)
 	@CHARKHA_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos --timeout=0 -s
+	@CHARKHA_FAULT_REPEATS=100 CHARKHA_OUTAGE_SECONDS=60 CHARKHA_FUZZ_REQUESTS=1000 $(BIN)/python -m pytest \
+		tests/serve/test_faults.py tests/serve/test_outage.py tests/app/test_fuzz.py --timeout=0 -s
 
 migration: $(VENV)/.dev ## Write a migration for what the tables have that the database has not (make migration M="...")
 	@$(BIN)/python scripts/make_migration.py "$(M)"

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("turn", "gateway", "limits", "console")
+NAMES = ("turn", "gateway", "limits", "overload", "console")
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ from charkha.app.connections import Bounds, allowed
 from charkha.kit.postgres import launcher
 from tests.app.front import House, fresh_database, house
 
-BOUNDS = Bounds(head_seconds=1.5, stalled_seconds=1.5, closing_seconds=1.5, ahead=16, connections=120)
+BOUNDS = Bounds(head_seconds=1.0, stalled_seconds=1.0, closing_seconds=1.0, ahead=16, connections=120)
 HELLO = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}).encode()
 
 
 @pytest.fixture(scope="module")
 def running(migrated_server: launcher.Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home = tmp_path_factory.mktemp("connections") / "home"
-    limits = {"request_seconds": 3, "max_body_bytes": 2**20}
+    limits = {"request_seconds": 1.5, "max_body_bytes": 2**20}
     with fresh_database(migrated_server) as urls, house(urls, home, bounds=BOUNDS, limits=limits) as running:
         yield running
 
@@ -159,12 +159,11 @@ def test_what_stands_around_a_body_is_bounded_too(running: House, part: bytes) -
     assert _quiet(running)
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/datasets?name=a"])
-@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize(("path", "announced"), [("/v1/chat/completions", True), ("/datasets?name=a", False)])
 def test_a_body_that_stops_is_given_up(
     running: House, path: str, announced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(front, "BODY_SECONDS", 0.5)
     connection = running.connect()
     how = "content-length: 999" if announced else "transfer-encoding: chunked"
     connection.sendall(_head(running, how, path=path) + (b'{"a"' if announced else b'4\r\n{"a"\r\n'))
