@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from charkha.core.errors import Conflict
+from charkha.core.errors import CharkhaError, Conflict, Invalid, Unavailable
 from charkha.serve.engines.loom.engine import LoomEngine, Room
 from charkha.serve.engines.loom.text import Text
 from charkha.serve.engines.loom.work import Embedded, Embedding, Scored, Scoring
@@ -146,6 +146,31 @@ def until(met: Callable[[], bool]) -> None:
     while not met():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_blend_that_would_never_fit_is_refused(ask: Asker, adapters: dict[str, Path]) -> None:
+    with pytest.raises(Invalid, match="ranks"):
+        ask(PROMPTS[0], *((name, 0.1) for name in sorted(adapters)[:5]))
+
+
+def test_a_step_that_fails_costs_its_requests_alone(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ask(PROMPTS[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(ask.engine.model, "step", lambda *_: 1 / 0)
+        with pytest.raises(CharkhaError, match="failed"):
+            ask(PROMPTS[0])
+    assert ask(PROMPTS[0]) == expected
+
+
+def test_a_broken_engine_says_so_and_leaves_nobody_waiting(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(ask.engine, "_on_broken", lambda: told.append(True))
+    monkeypatch.setattr(ask.engine._slots, "take", lambda *_: 1 / 0)
+    with pytest.raises(Unavailable):
+        ask(PROMPTS[0])
+    with pytest.raises(Unavailable):
+        ask(PROMPTS[0])
+    until(lambda: told == [True])
 
 
 def test_penalties_and_biases_reach_the_choice(ask: Asker) -> None:

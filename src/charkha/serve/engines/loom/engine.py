@@ -6,6 +6,7 @@ many tokens of prompts as do not make those wait: answers never stall behind a l
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 import structlog
 import torch
 
-from charkha.core.errors import CharkhaError, Conflict, Unavailable
+from charkha.core.errors import CharkhaError, Conflict, Invalid, Unavailable
 from charkha.serve.engines.loom.adapter_weights import rank_of, read_adapter
 from charkha.serve.engines.loom.adapters import RANKS, AdapterWeights, Applied, Arena
 from charkha.serve.engines.loom.cache import KeyValueCache
@@ -23,6 +24,7 @@ from charkha.serve.engines.loom.work import Work
 
 log = structlog.get_logger()
 
+_PAUSE: Final = 0.05
 _PATIENCE: Final = 1.0
 """Seconds after which a request that does not fit is no longer passed by others."""
 
@@ -32,6 +34,7 @@ class Room:
     """How much the engine takes on: requests at once, tokens of each, bytes of keys and values, blocks of adapters.
 
     `beside` tokens of prompts are read in a step in which others answer, `alone` in one in which nobody does.
+    `threads` compute a step; 0 leaves that to torch.
     """
 
     slots: int = 16
@@ -40,14 +43,18 @@ class Room:
     blocks: int = 16
     beside: int = 64
     alone: int = 256
+    threads: int = 0
 
 
 class LoomEngine:
     """A model with its adapters, in a thread. Everything but `__init__` may be called from any thread."""
 
-    def __init__(self, directory: Path, dtype: Any, room: Room) -> None:
-        """Load the model in a Hugging Face directory. Raises Invalid for one that is not known."""
-        self.room = room
+    def __init__(self, directory: Path, dtype: Any, room: Room, on_broken: Callable[[], object] = lambda: None) -> None:
+        """Load the model in a Hugging Face directory. Raises Invalid for one that is not known.
+
+        `on_broken` is called, in the engine's thread, when it cannot go on.
+        """
+        self.room, self._on_broken = room, on_broken
         self.model = Model(directory, dtype, room.context)
         self._cache = KeyValueCache(self.model.shape, room.slots, room.context, dtype)
         self._slots = Slots(room.slots, room.cache_bytes // self._cache.bytes_per_token)
@@ -90,10 +97,21 @@ class LoomEngine:
         self._thread.join()
 
     def submit(self, work: Work) -> None:
-        """Answer it as soon as there is room. Raises Conflict if an adapter is not known."""
+        """Answer it as soon as there is room.
+
+        Raises Conflict if an adapter is not known, Invalid if they have more ranks than there is room for, Unavailable
+        when the engine is stopping.
+        """
         with self._condition:
+            if self._stopping:
+                raise _stopped()
             for digest, _ in work.blend:
                 self.check(digest)
+            if sum(-(-self._known[digest][1] // RANKS) for digest, _ in work.blend) > self.room.blocks:
+                message = (
+                    f"adapters: they have more ranks together than the {self.room.blocks * RANKS} there is room for."
+                )
+                raise Invalid(message, param="adapters", remedy="Blend fewer, or raise warm_ranks of the engine.")
             work.since = time.monotonic()
             self._waiting.append(work)
             self._condition.notify()
@@ -145,14 +163,26 @@ class LoomEngine:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch is not followed
     def _run(self) -> None:
-        while self._prepare():
-            try:
-                self._step()
-            except Exception:
-                # Whatever it was, it must not silence the engine: those concerned are told, all others go on.
-                log.exception("step_failed", running=len(self._running))
-                self._fail(self._running, _failed())
-        self._fail([*self._running, *self._waiting], _stopped())
+        if self.room.threads:
+            torch.set_num_threads(self.room.threads)  # here: OpenMP keeps that for each thread that computes
+        try:
+            while self._prepare():
+                self._guarded_step()
+        except Exception:
+            log.exception("engine_broken")  # its books may be wrong now: nothing it would say could be trusted
+            self._on_broken()
+        finally:
+            with self._condition:
+                self._stopping = True
+            self._fail([*self._running, *self._waiting], _stopped())
+
+    def _guarded_step(self) -> None:
+        try:
+            self._step()
+        except Exception:
+            # Whatever it was, it concerns those who are in the step: they are told, all others go on.
+            log.exception("step_failed", running=len(self._running))
+            self._fail(list(self._running), _failed())
 
     def _prepare(self) -> bool:
         """Wait for work, let go of what was cancelled, admit what fits. False when the engine is to stop."""
@@ -160,16 +190,23 @@ class LoomEngine:
             while not (self._waiting or self._running or self._removed or self._stopping):
                 self._condition.wait()
             self._settle([work for work in self._running if work.cancelled])
-            self._waiting = [work for work in self._waiting if not work.cancelled]
-            now = time.monotonic()
-            taken = admit(self._waiting, self._take, lambda work: now - work.since > _PATIENCE)
-            self._running += [work for work in taken if not work.finished]
+            waiting = self._waiting = [work for work in self._waiting if not work.cancelled]
+        now = time.monotonic()
+        # Adapters are read here: nobody who submits is to wait for that.
+        taken = set(admit(list(waiting), self._take, lambda work: now - work.since > _PATIENCE))
+        with self._condition:
+            self._running += [work for work in waiting if work in taken and not work.finished]
             self._waiting = [work for work in self._waiting if work not in taken]
-            for digest in [each for each in self._removed if not self._named(each)]:
-                self._arena.remove(digest)
-                self._removed.discard(digest)
-                self._files.pop(digest, None)
+            self._drop_removed()
+            if self._waiting and not self._running:
+                self._condition.wait(_PAUSE)  # nothing that ends will make room: something else must change
             return not self._stopping
+
+    def _drop_removed(self) -> None:
+        for digest in [each for each in self._removed if not self._named(each)]:
+            self._arena.remove(digest)
+            self._removed.discard(digest)
+            self._files.pop(digest, None)
 
     def _take(self, work: Work) -> bool:
         """Give a request its adapters and a slot, if there are any for it now. One whose adapter cannot be read ends."""

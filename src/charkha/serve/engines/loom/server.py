@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -103,23 +104,32 @@ class Engine:
         try:
             directory = await self._converted()
             adapters = await self._files.scan()
-            await asyncio.to_thread(self._start, directory, adapters)
+            loop = asyncio.get_running_loop()
+            await asyncio.to_thread(
+                self._start, directory, adapters, lambda: loop.call_soon_threadsafe(self._life.fail)
+            )
         except (CharkhaError, OSError, ValueError, RuntimeError) as error:
             log.critical("engine_cannot_start", reason=str(error))
             self._life.fail()
 
-    def _start(self, directory: Path, adapters: dict[str, Path]) -> None:
+    def _start(self, directory: Path, adapters: dict[str, Path], on_broken: Callable[[], object]) -> None:
         import torch
 
+        from charkha.serve.engines.loom.adapters import RANKS
         from charkha.serve.engines.loom.answers import Answers
         from charkha.serve.engines.loom.engine import LoomEngine, Room
         from charkha.serve.engines.loom.grammar import Grammars
         from charkha.serve.engines.loom.text import Text
 
         config = self._config
-        torch.set_num_threads(config.threads)
-        room = Room(config.parallel, config.context, config.cache_mb << 20, -(-config.warm_ranks // 16))
-        engine = LoomEngine(directory, getattr(torch, config.precision), room)
+        room = Room(
+            slots=config.parallel,
+            context=config.context,
+            cache_bytes=config.cache_mb << 20,
+            blocks=-(-config.warm_ranks // RANKS),
+            threads=config.threads,
+        )
+        engine = LoomEngine(directory, getattr(torch, config.precision), room, on_broken)
         text = Text(directory)
         for digest, path in adapters.items():
             engine.add(digest, path)
