@@ -43,7 +43,7 @@ async def others(second: Faulty) -> AsyncIterator[dict[str, Engine]]:
 
 @pytest.fixture
 def limits() -> GatewayLimits:
-    return GatewayLimits(request_seconds=5, engine_patience_seconds=1, drain_seconds=1)
+    return GatewayLimits(request_seconds=5, engine_patience_seconds=4, drain_seconds=1)
 
 
 async def test_an_engine_that_comes_back_is_warmed_before_requests_reach_it(rig: Rig, second: Faulty) -> None:
