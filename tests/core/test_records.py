@@ -42,3 +42,12 @@ def test_both_kinds_come_back_as_they_were() -> None:
 def test_what_is_no_record_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
         records.decode(b"\xc1")
+
+
+def test_a_close_record_from_before_caches_is_read() -> None:
+    whole = Closed(uuid4(), uuid4(), 1, 200, None, "stop", 7, 3, 1.0, 2.0, "hi", cost=5, currency="EUR")
+    fields = msgspec.msgpack.decode(records.encode(whole))
+    before = msgspec.msgpack.encode(fields[: fields.index("EUR") + 2])
+    assert records.decode(before) == whole
+    hit = msgspec.structs.replace(whole, cache="hit", saved=5)
+    assert records.decode(records.encode(hit)) == hit

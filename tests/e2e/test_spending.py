@@ -88,3 +88,29 @@ def test_money_is_priced_charged_and_told(house: House) -> None:
     by_month = house.running.cli_json("usage", "--by", "month", "--engine", "local", *here)
     assert [(each["month"][-2:], each["cost"]) for each in by_month] == [("01", row.cost)]
     assert house.running.cli_json("usage", "--engine", "another", *here) == []
+
+
+def test_caches_are_set_used_told_and_cleared_on_the_command_line(house: House) -> None:
+    running, here = house.running, ("--workspace", "spending")
+    key = running.cli_json("keys", "create", "--workspace", "spending", "--name", "asker")
+    running.cli_json("endpoints", "create", "again", "--model", MODEL, *here)
+    changed = running.cli_json("caches", "set", "again", "--seconds", "600", "--max-temperature", "1", *here)
+    assert (changed["cache"]["seconds"], changed["cache"]["semantic"]) == (600, None)
+    with running.client(key["key"]) as client:
+        said = {client.ask("again", ASKED, max_tokens=4, temperature=1).text for _ in range(6)}
+        assert len(said) <= 2, "each of two processes asked at most once"
+        deadline = time.monotonic() + 20
+        while (use := client.caches.list().data[0]).hits + use.misses < 6:
+            assert time.monotonic() < deadline, use
+            time.sleep(0.1)
+        assert use.hits >= 4
+        assert client.endpoints.get("again").cache == use.cache
+    assert "again" in running.cli("caches", "list", *here).stdout
+    assert [each["cache"] for each in running.cli_json("inferences", "list", "--cache", "hit", *here)["data"]] == [
+        "hit"
+    ] * use.hits
+    assert running.cli_json("caches", "clear", "again", *here)["gateways"]
+    assert "Forgotten." in running.cli("caches", "clear", *here).stdout
+    assert running.cli_json("caches", "off", "again", *here)["cache"] is None
+    refused = running.cli("caches", "set", "again", "--seconds", "0", *here)
+    assert (refused.returncode != 0, "null turns the cache off" in refused.stderr) == (True, True)

@@ -31,7 +31,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Inferences", "/inferences", "inference.read", "i", "log requests traces search"),
             Place("Endpoints & engines", "/endpoints", "endpoint.read", "e", "variants plans traffic models"),
             Place("Prompts", "/prompts", "prompt.read", "t", "templates variables versions tests diff"),
-            Place("Caches", "/caches", "endpoint.read", "c", "hit rate saved again exact semantic"),
+            Place("Caches", "/caches", "endpoint.read", "h", "hit rate saved again exact semantic"),
             Place("Adapters", "/adapters", "adapter.read", "a", "lora warm cold blend composition"),
         ),
     ),
