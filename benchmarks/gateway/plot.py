@@ -9,7 +9,7 @@ WIDTH, HEIGHT = 760, 300
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #333 } .title { font-weight: 600 } .bar { fill: #b8bfc9 }
 .ours { fill: #2f6f4f } .line { fill: none; stroke: #2f6f4f; stroke-width: 2 } .thin { stroke-dasharray: 4 3 }
-.axis { stroke: #999; stroke-width: 1 }
+.axis { fill: none; stroke: #999; stroke-width: 1 }
 @media (prefers-color-scheme: dark) {
 text { fill: #ddd } .bar { fill: #5b6470 } .ours { fill: #5fbf8f } .line { stroke: #5fbf8f } }
 """
@@ -55,7 +55,7 @@ def _curves(figures: Mapping[str, Any]) -> list[str]:
     if not rates:
         return []
     left, right, bottom, top = 440, 730, 260, 50
-    drawn = [_text(left - 20, 24, "Added latency in ms by requests a second (open loop)", "title")]
+    drawn = [_text(left - 20, 24, "Added latency, ms, by requests a second", "title")]
     highest = max(1.0, *(figures[f"open_{rate}_added_p99_ms"] for rate in rates))
     drawn.append(f'<path class="axis" d="M{left} {top}V{bottom}H{right}"/>')
     for share, kind in (("p50", "line"), ("p99", "line thin")):
