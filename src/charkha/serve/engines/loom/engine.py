@@ -198,7 +198,7 @@ class LoomEngine:
             self._running += [work for work in waiting if work in taken and not work.finished]
             self._waiting = [work for work in self._waiting if work not in taken]
             self._drop_removed()
-            if self._waiting and not self._running:
+            if self._waiting == waiting and waiting and not self._running:
                 self._condition.wait(_PAUSE)  # nothing that ends will make room: something else must change
             return not self._stopping
 
