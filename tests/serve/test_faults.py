@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from charkha.serve.gateway import GatewayLimits
+from charkha.serve.routing.breaker import Breaker, Thresholds
 from charkha.testing.fault_proxy import FAULTS, Fault, FaultProxy, Says, fault_proxy
 
 from .conftest import Rig
@@ -176,14 +177,12 @@ async def at_rest(rig: Rig, proxy: FaultProxy, tasks: int) -> None:
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > tasks or rig.gateway._room.taken or rig.model.running:
             await asyncio.sleep(0.02)
-    connector = rig.gateway._session.connector
-    assert isinstance(connector, aiohttp.TCPConnector)
-    assert not connector._acquired
     assert proxy.open <= AT_ONCE
 
 
 @pytest.mark.parametrize("name", [*FAULTS, *MORE])
 async def test_each_fault_is_told_in_time_and_charged_once(rig: Rig, proxy: FaultProxy, name: str) -> None:
+    rig.gateway.health["local"].breaker = Breaker(Thresholds(minimum=1_000_000))  # every request meets the fault itself
     await limited(rig)
     every = calls(name) * REPEATS
     await tried(rig, [])
@@ -197,7 +196,30 @@ async def test_each_fault_is_told_in_time_and_charged_once(rig: Rig, proxy: Faul
     assert len(rig.model.requests) <= 2 * len(every), "a request that broke its engine is tried once more at most"
 
 
+@pytest.mark.parametrize(
+    "name", ["refused", "reset", "half a body", "a hang before the first byte", "bad JSON", "a 500"]
+)
+async def test_the_breaker_opens_while_a_fault_lasts_and_closes_after_it(
+    rig: Rig, proxy: FaultProxy, name: str
+) -> None:
+    breaker = rig.gateway.health["local"].breaker = Breaker(Thresholds(minimum=4, pause=0.2, longest=0.2))
+    await proxy.put(FAULTS[name])
+    while breaker.state(time.monotonic()) == "closed":
+        await tried(rig, calls(name)[:4])
+    assert {told.status for _, told in await tried(rig, calls(name)[:4])} <= {502, 503, 504, None}
+    await proxy.put(None)
+    chat = calls()[1]
+    async with asyncio.timeout(10), aiohttp.ClientSession(headers={"authorization": f"Bearer {rig.key}"}) as http:
+        while True:
+            async with http.post(f"{rig.url}{chat.path}", json=chat.body) as answer:
+                if answer.status == 200:
+                    break
+            await asyncio.sleep(0.05)
+    assert breaker.state(time.monotonic()) == "closed"
+
+
 async def test_after_a_fault_everything_is_as_before(rig: Rig, proxy: FaultProxy) -> None:
+    rig.gateway.health["local"].breaker = Breaker(Thresholds(minimum=1_000_000))
     for fault in (FAULTS["reset in mid answer"], FAULTS["bad JSON"], FAULTS["too short a length"], FAULTS["refused"]):
         await proxy.put(fault)
         await tried(rig, calls()[:2])

@@ -116,7 +116,7 @@ class Router:
         """The breaker lets nobody through: wait for an engine that may be restarting, go elsewhere from any other."""
         error = BreakerOpen(
             f"The engine '{way.target.engine}' has failed too often and is not asked now.",
-            remedy="Try again later; `charkha engines list` tells how it is.",
+            remedy="Try again later; `charkha engines states` tells how it is.",
         )
         error.retry_after = max(1, math.ceil(health.breaker.opens_in(now)))
         waits = health.may_return(now, self._patience)
