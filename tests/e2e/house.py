@@ -105,8 +105,11 @@ def _things(client: Charkha, running: Miniature, adapters: tuple[Version, ...]) 
         "nobody", role="viewer"
     )  # a limit on anybody else would need the database in every test
     limit = client.limits.create("key", "requests", 10**9, window="day", key_id=nobody.id)
+    client.prompts.create(ENDPOINT, messages=[{"role": "system", "content": "Name the kind of {{ what }}."}])
     return {
         "endpoint": ENDPOINT,
+        "model": ENDPOINT,
+        "number": "1",
         "name_or_id": ENDPOINT,
         "endpoint_id": str(endpoint.id),
         "inference": str(answer.inference_id),

@@ -125,8 +125,6 @@ async def test_what_caches_did_is_told_and_forgotten(http: httpx.AsyncClient, ri
     assert [each["hits"] for each in old] == [0, 0]
     assert (await http.get("/caches", params={"since": "2020-01-02", "until": "2020-01-01"})).status_code == 400
     async with rig.database.workspace(rig.workspace_id, "test") as tx:
-        (row,) = [
-            each for each in await usage.sums(tx, ["model"], TODAY, TODAY, None, None, 10) if each.model == "cached"
-        ]
+        (row,) = await usage.sums(tx, ["model"], TODAY, TODAY, limit=10, model="cached")
     assert (row.requests, row.cached, row.missed, row.saved) == (7, 2, 5, 22)
     assert (row.prompt_tokens, row.cost) == (5 * 7, 5 * 11), "an answer that is given again is no usage"

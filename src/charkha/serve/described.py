@@ -69,6 +69,12 @@ _CHAT_MESSAGE = _any(
     _object(("role", "content", "tool_call_id"), role=_word("tool"), content=_CONTENT, tool_call_id=ANY_TEXT),
 )
 
+_VALUES: Schema = {
+    "type": "object",
+    "additionalProperties": ANY_TEXT,
+    "description": "Values of the variables of the endpoint's prompt, by name.",
+}
+_NAMED_PROMPT = _object(id=ANY_TEXT, version=ANY_TEXT, variables=_VALUES)
 _MODEL = _text(512, description="An endpoint, a version, an alias or a base model.")
 _OURS: dict[str, Schema] = {
     "model": _MODEL,
@@ -95,13 +101,15 @@ CHAT: dict[str, Schema] = {
     **_SAMPLING,
     "logprobs": BOOLEAN,
     "max_completion_tokens": _integer(1, 2**20),
-    "messages": _list(_CHAT_MESSAGE, openai.MAX_MESSAGES, 1),
+    "messages": _list(_CHAT_MESSAGE, openai.MAX_MESSAGES),
     "parallel_tool_calls": BOOLEAN,
+    "prompt": _NAMED_PROMPT,
     "reasoning_effort": _text(32),
     "response_format": _FORMAT,
     "tool_choice": _any(_word("none", "auto", "required"), _object(("type",), type=_word("function"), function=OBJECT)),
     "tools": _list(_object(("type", "function"), type=_word("function"), function=_FUNCTION), 128),
     "top_logprobs": _integer(0, 20),
+    "variables": _VALUES,
 }
 COMPLETION: dict[str, Schema] = {
     **_OURS,
@@ -136,7 +144,6 @@ PROMPT: dict[str, Schema] = {
             content=_any(ANY_TEXT, _list(_BLOCK, 1000)),
         ),
         openai.MAX_MESSAGES,
-        1,
     ),
     "model": _MODEL,
     "output_config": _object(
@@ -150,6 +157,7 @@ PROMPT: dict[str, Schema] = {
     "tools": _list(
         _object(("name", "input_schema"), name=ANY_TEXT, description=ANY_TEXT, input_schema=OBJECT, strict=BOOLEAN), 128
     ),
+    "variables": _VALUES,
 }
 MESSAGE: dict[str, Schema] = {
     **PROMPT,
@@ -185,7 +193,7 @@ RESPONSE: dict[str, Schema] = {
     "model": _MODEL,
     "parallel_tool_calls": BOOLEAN,
     "previous_response_id": _NOTHING,
-    "prompt": _NOTHING,
+    "prompt": _NAMED_PROMPT,
     "reasoning": _object(effort=_text(32)),
     "store": _NOTHING,
     "stream": BOOLEAN,
@@ -209,6 +217,7 @@ RESPONSE: dict[str, Schema] = {
     "top_p": _number(0, 1),
     "truncation": _word("disabled"),
     "user": _OURS["user"],
+    "variables": _VALUES,
 }
 
 
