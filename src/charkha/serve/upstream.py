@@ -13,7 +13,7 @@ from uuid import UUID
 import aiohttp
 
 from charkha.core.errors import CharkhaError, Invalid, LimitReached, TooLarge, Unavailable
-from charkha.serve.ports import Client, Engine, PartitionsPrompts, Response, UpstreamCall
+from charkha.serve.ports import Client, Engine, Response, UpstreamCall
 from charkha.serve.refusals import Refusal
 from charkha.serve.targets import Target
 from charkha.serve.translated import translated
@@ -26,6 +26,9 @@ _MAX_ERROR_BYTES = 64 * 2**10
 _LONGEST_REST = 3_600.0
 _PASSED_ON = frozenset({400, 413, 422})
 _LARGE = 2**19
+_PARTITIONS = (
+    "partitions_prompts"  # of ports.PartitionsPrompts; asking a protocol costs ten times as much, for each request
+)
 _GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
@@ -105,7 +108,7 @@ class Upstream:
 
     def _of(self, workspace_id: UUID, target: Target, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The body, with the workspace as its partition where the engine keeps what it has read of prompts apart."""
-        if path in _GENERATING and isinstance(self._engines.get(target.engine), PartitionsPrompts):
+        if path in _GENERATING and getattr(self._engines.get(target.engine), _PARTITIONS, False):
             return {**body, "partition": workspace_id.hex}
         return body
 

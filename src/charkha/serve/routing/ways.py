@@ -82,10 +82,15 @@ class Journey(Generic[Answer]):
         return self.reasons.get(id(preferred)) or self.choice.skipped or "slow"
 
     def end(self) -> None:
-        """The answer has ended, one way or another."""
+        """The answer has ended, one way or another: nothing is begun any more.
+
+        What was to be called is let go: who made the journey holds it and stands behind these, and a circle of every request
+        would be left to the garbage collector, which cost a fifth of the throughput.
+        """
         if self.health is not None:
             self.health.pending -= 1
             self.health = None
+        del self.begin, self.discard, self.departed
 
     def broke(self) -> None:
         """The engine has broken its answer off after its first byte had come."""
