@@ -6,23 +6,20 @@ Owns the address, the key and the headers; `anthropic_requests` and `anthropic_a
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-import aiohttp
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
 from charkha.serve.engines.anthropic_answers import StreamedAnswer, WholeAnswer
 from charkha.serve.engines.anthropic_requests import countable, message_of
-from charkha.serve.engines.provider_keys import provider_key
-from charkha.serve.ports import COUNT_PATH, EngineDeps, EngineHealth, UpstreamCall
+from charkha.serve.engines.remote import RemoteEngine, provider_key
+from charkha.serve.ports import COUNT_PATH, EngineDeps, UpstreamCall
 
 name = "anthropic"
 VERSION = "2023-06-01"
 """Of the two that there are: the newer one, of 2026-10-21, knows no temperature, which models of before that heed."""
 
-HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 _CHAT = "/v1/chat/completions"
 
 
@@ -47,22 +44,16 @@ def build(config: Config, deps: EngineDeps) -> "Anthropic":
     return Anthropic(config, deps, provider_key(deps, config.api_key_env))
 
 
-class Anthropic:
+class Anthropic(RemoteEngine):
     """An `Engine` (charkha.serve.ports) that is Anthropic's API. It has no adapters and no embeddings."""
 
     counts_tokens: Literal[True] = True
+    listing = "/models?limit=1"
 
     def __init__(self, config: Config, deps: EngineDeps, key: str) -> None:
-        self.name, self._config, self._deps = config.name, config, deps
-        self._url = str(config.url).rstrip("/")
-        self._headers = {"Content-Type": "application/json", "anthropic-version": VERSION}
-        self._headers |= {"x-api-key": key} if key else {}
-
-    def prepare(self, home: Path, token: str) -> None:
-        """Nothing to prepare: there is no process of ours."""
-
-    def command(self) -> None:
-        """No process of ours."""
+        headers = {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+        super().__init__(config.name, str(config.url), headers, deps)
+        self._config = config
 
     def upstream(self, path: str, body: dict[str, Any], adapters: Sequence[tuple[str, float]]) -> UpstreamCall:
         """The call for a request. Raises ValueError for adapters, and for what Anthropic's API cannot do, by its name."""
@@ -76,31 +67,6 @@ class Anthropic:
             raise ValueError(f"Anthropic's API has nothing like {path}, only chats")
         content = msgspec.json.encode(message_of(renamed, self._config.max_tokens))
         return UpstreamCall(f"{self._url}/messages", self._headers, content, partial(_translator, body))
-
-    async def health(self) -> EngineHealth:
-        """Ready when the service lists its models."""
-        try:
-            session, url = self._deps.session(), f"{self._url}/models?limit=1"
-            async with session.get(
-                url, headers=self._headers, allow_redirects=False, timeout=HEALTH_TIMEOUT
-            ) as response:
-                return EngineHealth(response.status == 200, detail=f"status {response.status}")
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            return EngineHealth(False, detail=f"{type(error).__name__}: {error}")
-
-    async def adapters(self) -> list[str]:
-        """None, ever."""
-        return []
-
-    async def load_adapter(self, digest: str, content: Path) -> None:
-        """Raises ValueError: this engine takes no adapters."""
-        self._no_adapters()
-
-    async def unload_adapter(self, digest: str) -> None:
-        """Harmless: there are none."""
-
-    def _no_adapters(self) -> NoReturn:
-        raise ValueError(f"the engine '{self.name}' takes no adapters; serve them on the embedded engine")
 
 
 def _translator(body: Mapping[str, Any]) -> WholeAnswer | StreamedAnswer:

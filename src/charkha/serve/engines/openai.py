@@ -6,21 +6,18 @@ Owns nothing but the translation of names: requests go out as they are, under th
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-import aiohttp
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
-from charkha.serve.engines.provider_keys import provider_key
+from charkha.serve.engines.remote import RemoteEngine, provider_key
 from charkha.serve.engines.tool_calls import StreamedCalls, WholeCalls
-from charkha.serve.ports import EngineDeps, EngineHealth, Translator, UpstreamCall
+from charkha.serve.ports import EngineDeps, Translator, UpstreamCall
 
 name = "openai"
 _CHAT = "/v1/chat/completions"
 _LENGTHS = ("max_completion_tokens", "max_tokens")
-HEALTH_TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class Config(BaseModel):
@@ -44,20 +41,12 @@ def build(config: Config, deps: EngineDeps) -> "OpenAICompatible":
     return OpenAICompatible(config, deps, provider_key(deps, config.api_key_env))
 
 
-class OpenAICompatible:
+class OpenAICompatible(RemoteEngine):
     """An `Engine` (charkha.serve.ports) that is somebody else's process. Adapters cannot be put on it."""
 
     def __init__(self, config: Config, deps: EngineDeps, key: str) -> None:
-        self.name = config.name
-        self._url, self._models, self._deps = str(config.url).rstrip("/"), config.models, deps
-        self._length = config.length
-        self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-
-    def prepare(self, home: Path, token: str) -> None:
-        """Nothing to prepare: there is no process of ours."""
-
-    def command(self) -> None:
-        """No process of ours."""
+        super().__init__(config.name, str(config.url), {"Authorization": f"Bearer {key}"} if key else {}, deps)
+        self._models, self._length = config.models, config.length
 
     def upstream(self, path: str, body: dict[str, Any], adapters: Sequence[tuple[str, float]]) -> UpstreamCall:
         """The call for a request. Raises ValueError if it names adapters."""
@@ -70,31 +59,6 @@ class OpenAICompatible:
         answers = partial(_translator, body) if body.get("tools") else None
         content = msgspec.json.encode(renamed)
         return UpstreamCall(self._url + path.removeprefix("/v1"), self._headers, content, answers)
-
-    async def health(self) -> EngineHealth:
-        """Ready when the service lists its models."""
-        try:
-            session = self._deps.session()
-            async with session.get(
-                f"{self._url}/models", headers=self._headers, allow_redirects=False, timeout=HEALTH_TIMEOUT
-            ) as response:
-                return EngineHealth(response.status == 200, detail=f"status {response.status}")
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            return EngineHealth(False, detail=f"{type(error).__name__}: {error}")
-
-    async def adapters(self) -> list[str]:
-        """None, ever."""
-        return []
-
-    async def load_adapter(self, digest: str, content: Path) -> None:
-        """Raises ValueError: this engine takes no adapters."""
-        self._no_adapters()
-
-    async def unload_adapter(self, digest: str) -> None:
-        """Harmless: there are none."""
-
-    def _no_adapters(self) -> NoReturn:
-        raise ValueError(f"the engine '{self.name}' takes no adapters; serve them on the embedded engine")
 
 
 def _with_length(body: dict[str, Any], name: str) -> dict[str, Any]:
