@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from charkha import __version__
 from charkha.app import document
-from charkha.core.errors import CharkhaError, Forbidden, Timeout, TooLarge
+from charkha.core.errors import CharkhaError, Forbidden, SlowBody, TooLarge
 from charkha.govern.access import verify
 from charkha.kit.http import Router, error_response, install_errors
 
@@ -25,12 +25,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MAX_BODY, BODY_SECONDS = 64 * 2**20, 120.0
 _MOST_NAMES = 1_024
-
-
-class SlowBody(Timeout):
-    """The client did not send its body in time."""
-
-    status, code = 408, "request_timeout"
 
 
 def control_plane(routers: Iterable[Router]) -> FastAPI:

@@ -71,6 +71,12 @@ class Timeout(Unavailable):
     status, code = 504, "timeout"
 
 
+class SlowBody(Timeout):
+    """The client did not send its body in time."""
+
+    status, code = 408, "request_timeout"
+
+
 class StorageFull(CharkhaError):
     """The disk is full: what was asked was not done, and nothing was damaged."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from charkha.core.errors import CharkhaError, NotFound, Timeout
+from charkha.core.errors import CharkhaError, NotFound, SlowBody
 from charkha.core.ids import uuid7
 from charkha.govern.access import WORKSPACE_HEADER
 from charkha.govern.keyring import Authenticator, Principal
@@ -69,12 +69,6 @@ class MethodNotAllowed(CharkhaError):
     """The path is there, but not for this method."""
 
     status, code = 405, "method_not_allowed"
-
-
-class SlowBody(Timeout):
-    """The client did not send its body in time."""
-
-    status, code = 408, "request_timeout"
 
 
 class Gateway:
